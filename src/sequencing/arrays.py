@@ -1,0 +1,60 @@
+"""The few functions in which array libraries differ, for PyTorch. Twin of `sequencing_np.arrays`.
+
+What leaves for the host are a few numbers a row: the best ids of a step and their log-probabilities.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sequencing_np.arrays import Best
+
+
+class TorchArrays:
+    """`sequencing_np.arrays.Arrays` for tensors on one device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def native(self, host: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(host)).to(self.device, non_blocking=True)
+
+    def host(self, array: Tensor) -> np.ndarray:
+        return array.detach().cpu().numpy()
+
+    def join(self, parts: list[Tensor]) -> Tensor:  # T x (R, 1, D) -> (R, T, D)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def best(self, logits: Tensor, k: int, banned: np.ndarray) -> Best:  # (R, V) -> (R, k), (R, k)
+        """The k most probable ids of each row, those in `banned` left out after the softmax; ties by lower id."""
+        logits = logits.detach()
+        total = torch.logsumexp(logits, dim=1)
+        if len(banned):
+            logits = logits.index_fill(1, self.native(banned), -torch.inf)
+        found = torch.topk(logits, min(k + 1, logits.shape[1]), dim=1)  # one more shows a tie across the border
+        values, ids = self.host(found.values), self.host(found.indices)
+        order = np.lexsort((ids, -values), axis=1)
+        values, ids = np.take_along_axis(values, order, axis=1), np.take_along_axis(ids, order, axis=1)
+        if values.shape[1] > k:
+            for row in np.flatnonzero(values[:, k - 1] == values[:, k]):
+                ids[row, :k] = self.host(torch.sort(logits[row], descending=True, stable=True).indices[:k])
+        return Best((values[:, :k] - self.host(total)[:, None]).astype(np.float64), ids[:, :k])
+
+    def log_prob(self, logits: Tensor, ids: np.ndarray) -> np.ndarray:  # (R, T, V), (R, T) -> (R, T)
+        """The log-probability of the given ids."""
+        chosen = logits.gather(-1, self.native(ids)[..., None])[..., 0]
+        return self.host(chosen - torch.logsumexp(logits, dim=-1)).astype(np.float64)
+
+    def draw(self, logits: Tensor, uniform: np.ndarray, top_k: int, top_p: float) -> np.ndarray:  # (R, V), (R,) -> (R,)
+        """One id a row by inverting the cumulative distribution at `uniform`, most probable ids first."""
+        ranked, order = torch.sort(logits.detach(), dim=1, descending=True, stable=True)
+        probs = torch.softmax(ranked, dim=1)
+        cumulative = torch.cumsum(probs, dim=1)
+        keep = cumulative - probs < top_p  # the nucleus: the smallest set that reaches top_p
+        if top_k:
+            keep[:, top_k:] = False
+        reach = (cumulative * keep).amax(dim=1) * self.native(uniform).to(cumulative.dtype)
+        rank = torch.minimum((cumulative <= reach[:, None]).sum(dim=1), keep.sum(dim=1) - 1)
+        return self.host(order.gather(1, rank[:, None])[:, 0])

@@ -1,0 +1,115 @@
+"""From a decoder's state to logits, in PyTorch: readouts and output heads. Twin of `sequencing_np.head`.
+
+A readout joins the previous word, the decoder's output and the context, and says what input feeding returns to the
+cells; a head turns the readout into logits. A head of your own is any module that maps (R, T, D) to (R, T, V).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sequencing_np.errors import ConfigError
+
+from .layers import Linear
+
+
+class PreviousWordReadout(nn.Module):
+    """[previous word; output; context], as it is; the context is fed back."""
+
+    def __init__(self, word: int, output: int, context: int, size: int) -> None:
+        super().__init__()
+        self.size, self.fed_size = word + output + context, context
+
+    def forward(self, word: Tensor, output: Tensor, context: Tensor) -> Tensor:
+        # (R, T, E), (R, T, H), (R, T, C) -> (R, T, E + H + C)
+        return torch.cat([word, output, context], dim=-1)
+
+    def fed(self, context: Tensor, readout: Tensor) -> Tensor:  # (R, T, C), (R, T, D) -> (R, T, C)
+        return context
+
+
+class ContextReadout(nn.Module):
+    """tanh(W [output; context] + b); the context is fed back."""
+
+    def __init__(self, word: int, output: int, context: int, size: int) -> None:
+        super().__init__()
+        self.size, self.fed_size = size, context
+        self.projection = Linear(output + context, size)
+
+    def forward(self, word: Tensor, output: Tensor, context: Tensor) -> Tensor:
+        # (R, T, E), (R, T, H), (R, T, C) -> (R, T, D)
+        return torch.tanh(self.projection(torch.cat([output, context], dim=-1)))
+
+    def fed(self, context: Tensor, readout: Tensor) -> Tensor:  # (R, T, C), (R, T, D) -> (R, T, C)
+        return context
+
+
+class LuongReadout(nn.Module):
+    """tanh(W [context; output]): Luong et al. 2015, equation 5; the readout itself is fed back (their section 3.3)."""
+
+    def __init__(self, word: int, output: int, context: int, size: int) -> None:
+        super().__init__()
+        self.size, self.fed_size = size, size
+        self.projection = Linear(context + output, size, bias=False)
+
+    def forward(self, word: Tensor, output: Tensor, context: Tensor) -> Tensor:
+        # (R, T, E), (R, T, H), (R, T, C) -> (R, T, D)
+        return torch.tanh(self.projection(torch.cat([context, output], dim=-1)))
+
+    def fed(self, context: Tensor, readout: Tensor) -> Tensor:  # (R, T, C), (R, T, D) -> (R, T, D)
+        return readout
+
+
+def output_layer(inputs: int, outputs: int, table: nn.Parameter | None) -> nn.Linear:
+    """The last matrix of a head: its own, or the target's table (Press and Wolf 2017)."""
+    layer = Linear(inputs, outputs)
+    if table is not None:
+        if table.shape[1] != inputs:
+            raise ConfigError(
+                f"tie_embeddings: the table has width {table.shape[1]}, the head's last layer reads {inputs}; "
+                "make them equal (readout_size, head_size, embedding_size)"
+            )
+        layer.weight = table
+    return layer
+
+
+class LinearHead(nn.Module):
+    """W x + b; with tied embeddings W is the target's table."""
+
+    def __init__(self, inputs: int, size: int, outputs: int, table: nn.Parameter | None = None) -> None:
+        super().__init__()
+        self.output = output_layer(inputs, outputs, table)
+
+    def forward(self, x: Tensor) -> Tensor:  # (R, T, D) -> (R, T, V)
+        return self.output(x)
+
+
+class TanhHead(nn.Module):
+    """A tanh layer, then W x + b."""
+
+    def __init__(self, inputs: int, size: int, outputs: int, table: nn.Parameter | None = None) -> None:
+        super().__init__()
+        self.hidden, self.output = Linear(inputs, size), output_layer(size, outputs, table)
+
+    def forward(self, x: Tensor) -> Tensor:  # (R, T, D) -> (R, T, V)
+        return self.output(torch.tanh(self.hidden(x)))
+
+
+class ReluHead(nn.Module):
+    """A rectified layer, a second one of half its width, then W x + b."""
+
+    def __init__(self, inputs: int, size: int, outputs: int, table: nn.Parameter | None = None) -> None:
+        super().__init__()
+        half = max(size // 2, 1)
+        self.first, self.second = Linear(inputs, size), Linear(size, half)
+        self.output = output_layer(half, outputs, table)
+
+    def forward(self, x: Tensor) -> Tensor:  # (R, T, D) -> (R, T, V)
+        return self.output(torch.relu(self.second(torch.relu(self.first(x)))))
+
+
+READOUTS: dict[str, Any] = {"previous_word": PreviousWordReadout, "context": ContextReadout, "luong": LuongReadout}
+HEADS: dict[str, Any] = {"linear": LinearHead, "tanh": TanhHead, "relu": ReluHead}

@@ -1,0 +1,85 @@
+"""The smallest parts of a model, in PyTorch: look-up, dropout, masked softmax. Twin of `sequencing_np.layers`.
+
+Linear maps and layer norms are PyTorch's own. Initialisation: tables are normal with deviation 1 / sqrt(E), matrices
+Glorot-uniform (Glorot and Bengio 2010, equation 16), biases zero.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def Linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:  # noqa: N802 (a class in all but name)
+    """nn.Linear with Glorot-uniform weights and a zero bias."""
+    layer = nn.Linear(inputs, outputs, bias)
+    nn.init.xavier_uniform_(layer.weight)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+LayerNorm = nn.LayerNorm
+
+
+class Dropout(nn.Module):
+    """Zeroes a share of the entries while training and scales the rest up (Srivastava et al. 2014).
+
+    `variational`: one mask a sentence, the same at every step (Gal and Ghahramani 2016). On a CPU eight decisions
+    come from one random number, so the share is rounded to a multiple of 1/256 and the scale is exact for it.
+    """
+
+    def __init__(self, share: float, variational: bool = False) -> None:
+        super().__init__()
+        self.share, self.variational = share, variational
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, D)
+        if not self.training or self.share == 0:
+            return x
+        shape = torch.Size((x.shape[0], 1, *x.shape[2:])) if self.variational else x.shape
+        return x * keep_mask(shape, self.share, x)
+
+    def extra_repr(self) -> str:
+        return f"{self.share}, variational={self.variational}"
+
+
+def keep_mask(shape: torch.Size, share: float, like: Tensor) -> Tensor:  # -> shape
+    """Zeros with probability `share`, else 1 / (1 - share), of the dtype and device of `like`."""
+    if like.device.type != "cpu":
+        return (torch.rand(shape, device=like.device, dtype=like.dtype) >= share).to(like.dtype) / (1 - share)
+    border = min(max(round(share * 256), 1), 255)
+    words = torch.empty((shape.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+    keep = words.view(torch.uint8)[: shape.numel()].view(shape) >= border
+    return keep.to(like.dtype).mul_(256 / (256 - border))
+
+
+class LookUpOp(nn.Module):
+    """A row of the table for each id, with dropout."""
+
+    def __init__(self, count: int, size: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(count, size) * size**-0.5)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, ids: Tensor) -> Tensor:  # (...) -> (..., E)
+        return self.dropout(nn.functional.embedding(ids, self.weight))
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:  # (..., S), (..., S) -> (..., S)
+    """Softmax over the real positions; a row without any is all zeros."""
+    return torch.softmax(scores.masked_fill(~mask, torch.finfo(scores.dtype).min), dim=-1) * mask
+
+
+def reverse(x: Tensor, mask: Tensor) -> Tensor:  # (B, S, ...), (B, S) -> (B, S, ...)
+    """Each sentence's real tokens in reverse; the padding stays at its end."""
+    length = mask.sum(dim=1, keepdim=True)
+    position = torch.arange(mask.shape[1], device=mask.device)[None]
+    order = torch.where(position < length, length - 1 - position, position)
+    return x.gather(1, order.reshape(*order.shape, *[1] * (x.dim() - 2)).expand_as(x))
+
+
+def last(x: Tensor, mask: Tensor) -> Tensor:  # (B, S, D), (B, S) -> (B, D)
+    """The vector at each sentence's last real token; zeros for a sentence without any."""
+    length = mask.sum(dim=1)
+    rows = torch.arange(len(x), device=x.device)
+    return x[rows, (length - 1).clamp(min=0)] * (length > 0)[:, None]

@@ -1,0 +1,90 @@
+"""What a run writes down and others read: records (dicts) as JSON lines, their numbers, and their text made visible.
+
+Written by the logs of training, read by the report. Reading forgives: a run may have been killed in the middle of a
+line. Knows nothing of what the records mean.
+"""
+
+import json
+import math
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy
+
+Record = Mapping[str, Any]
+
+
+class Records(NamedTuple):
+    """The records of a JSON lines file, and the number of lines that were none (cut by a kill, say)."""
+
+    records: list[dict[str, Any]]
+    damaged: int
+
+
+def read_records(path: Path) -> Records:
+    """All the records of a log in order; lines that are no JSON object are counted, not fatal."""
+    records: list[dict[str, Any]] = []
+    damaged = 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if isinstance(record, dict):
+                records.append(record)
+            else:
+                damaged += 1
+    return Records(records, damaged)
+
+
+def json_line(record: Record) -> bytes:
+    """One valid line of JSON, with its line feed; NaN and the infinities become null."""
+    simple = plain(record)
+    try:
+        return json.dumps(simple, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    except UnicodeEncodeError:  # a lone surrogate
+        return json.dumps(simple, allow_nan=False).encode() + b"\n"
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON knows it: arrays and array scalars as lists and numbers, NaN and the infinities as None."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    simpler = numpy.asarray(value).tolist()
+    if simpler is value:
+        raise TypeError(f"a record holds a {type(value).__name__}; allowed are numbers, text, arrays, lists and dicts")
+    return plain(simpler)
+
+
+def number(value: Any) -> float | None:
+    """A finite number that is no truth value, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        return None
+    return float(value)
+
+
+def visible(text: str) -> str:
+    """The text with all that could move the cursor, break the line or turn the direction shown as an escape."""
+    return "".join(_escape(c) if unicodedata.category(c) in HIDDEN or c in TURNING else c for c in text)
+
+
+HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # controls, lone surrogates, line and paragraph separators
+TURNING = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}  # bidirectional overrides
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

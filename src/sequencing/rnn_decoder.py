@@ -1,0 +1,88 @@
+"""The recurrent decoder with attention, in PyTorch. Twin of `sequencing_np.rnn_decoder`.
+
+Without input feeding the cells run over all given tokens with fused kernels and one call of the attention serves them
+all; with it each step waits for the one before. It knows neither who chose the tokens nor how many hypotheses there are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sequencing_np.attention import Attended
+from sequencing_np.bridge import BridgeSizes
+from sequencing_np.rnn_decoder import RNNDecoderConfig
+from sequencing_np.state import Memory, MemorySizes, Output, State
+
+from .arrays import TorchArrays
+from .attention import ATTENTIONS
+from .bridge import BRIDGES
+from .head import HEADS, READOUTS
+from .layers import Dropout, LookUpOp
+from .rnn import CELLS, RecurrentStack
+
+
+def answer(attention: Any, query: Tensor, memory: Memory) -> Attended:  # (R, T, Q) -> (R, T, C), (R, T, S)
+    """The attention's answer where each sentence of the memory owns R / B neighbouring rows of queries.
+
+    Those rows are laid out as more queries of the one sentence, so the memory is never copied for a beam.
+    """
+    rows, steps, _ = query.shape
+    context, alignment = attention(query.reshape(len(memory.mask), -1, query.shape[2]), memory)
+    return Attended(context.reshape(rows, steps, -1), alignment.reshape(rows, steps, -1))
+
+
+class AttentionRNNDecoder(nn.Module):
+    """A recurrent stack that looks at the memory at every step (Luong's order: state, then attention, then word).
+
+    `head` replaces the configured output head by any module (R, T, D) -> (R, T, V); `readout.size` is its D.
+    """
+
+    def __init__(
+        self, config: RNNDecoderConfig, sizes: MemorySizes, embedding: LookUpOp, head: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.config, self.embedding = config, embedding
+        cell = config.stack
+        self.cell_states = CELLS[cell.cell].count
+        self.bridge = BRIDGES[config.bridge](BridgeSizes(sizes.summary, cell.size, cell.layers * self.cell_states))
+        output = cell.projection or cell.size
+        self.attention = ATTENTIONS[config.attention.type](config.attention, output, sizes)
+        context = self.attention.context_size
+        self.readout = READOUTS[config.readout](config.embedding_size, output, context, config.readout_size)
+        self.fed_size = self.readout.fed_size if config.input_feeding else 0
+        self.stack = RecurrentStack(cell, config.embedding_size + self.fed_size)
+        self.dropout = Dropout(config.readout_dropout)
+        table = embedding.weight if config.tie_embeddings else None
+        self.head = head or HEADS[config.head](self.readout.size, config.head_size, len(embedding.weight), table)
+
+    @property
+    def arrays(self) -> TorchArrays:
+        """The array functions for the device on which the weights are now."""
+        return TorchArrays(self.embedding.weight.device)
+
+    def start(self, memory: Memory) -> State:
+        states = self.bridge(memory.summary)
+        count = self.cell_states
+        stack = tuple(tuple(states[layer : layer + count]) for layer in range(0, len(states), count))
+        fed = memory.values.new_zeros(len(memory.mask), self.fed_size)
+        return State(self.attention.prepare(memory), (stack, fed))
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+        words = self.embedding(tokens)
+        stack, fed = state.cache
+        said = []
+        width = 1 if self.config.input_feeding else words.shape[1]  # tokens read at once
+        for t in range(0, words.shape[1], width):
+            word = words[:, t : t + width]
+            x = torch.cat([word, fed[:, None]], dim=2) if self.config.input_feeding else word
+            output, stack = self.stack(x, stack)
+            context, alignment = answer(self.attention, output, state.memory)
+            readout = self.readout(word, output, context)
+            fed = self.readout.fed(context, readout)[:, -1, : self.fed_size]
+            said.append((readout, alignment))
+        readout, alignment = (self.arrays.join(list(parts)) for parts in zip(*said, strict=True))
+        hidden = self.dropout(readout)
+        return Output(self.head(hidden), hidden, alignment), State(state.memory, (stack, fed))

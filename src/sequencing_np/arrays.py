@@ -1,0 +1,118 @@
+"""The few functions in which array libraries differ, for NumPy. `sequencing.arrays` is the twin for PyTorch.
+
+A model carries the one that fits its weights, and the loop, the feedbacks and the Translator ask for nothing
+else. "Host" means NumPy arrays in ordinary memory: searches do their book-keeping there, on a few numbers a row.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from .state import Array
+
+BLOCK = 64  # columns looked at together when the best of many are sought
+
+
+class Best(NamedTuple):
+    """The best continuations of each row, best first; equal ones by lower id. Both on the host."""
+
+    log_probs: np.ndarray  # (R, k) float64
+    ids: np.ndarray  # (R, k) int64
+
+
+class Arrays(Protocol):
+    """What a search needs from an array library."""
+
+    def native(self, host: np.ndarray) -> Array: ...
+    def host(self, array: Array) -> np.ndarray: ...
+    def join(self, parts: list[Array]) -> Array: ...
+    def best(self, logits: Array, k: int, banned: np.ndarray) -> Best: ...
+    def log_prob(self, logits: Array, ids: np.ndarray) -> np.ndarray: ...
+    def draw(self, logits: Array, uniform: np.ndarray, top_k: int, top_p: float) -> np.ndarray: ...
+
+
+class NumpyArrays:
+    """`Arrays` for NumPy."""
+
+    def native(self, host: np.ndarray) -> np.ndarray:
+        return host
+
+    def host(self, array: np.ndarray) -> np.ndarray:
+        return array
+
+    def join(self, parts: list[np.ndarray]) -> np.ndarray:  # T x (R, 1, D) -> (R, T, D)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def best(self, logits: np.ndarray, k: int, banned: np.ndarray) -> Best:  # (R, V) -> (R, k), (R, k)
+        """The k most probable ids of each row, those in `banned` left out after the softmax."""
+        total = log_sum_exp(logits)
+        if len(banned):
+            logits = logits.copy()
+            logits[:, banned] = -np.inf
+        ids = top_ids(logits, k)
+        chosen = np.take_along_axis(logits, ids, axis=1) - total[:, None]
+        return Best(chosen.astype(np.float64), ids)
+
+    def log_prob(self, logits: np.ndarray, ids: np.ndarray) -> np.ndarray:  # (R, T, V), (R, T) -> (R, T)
+        """The log-probability of the given ids."""
+        chosen = np.take_along_axis(logits, ids[..., None], axis=-1)[..., 0]
+        return (chosen - log_sum_exp(logits)).astype(np.float64)
+
+    def draw(self, logits: np.ndarray, uniform: np.ndarray, top_k: int, top_p: float) -> np.ndarray:
+        # (R, V), (R,) -> (R,)
+        """One id a row by inverting the cumulative distribution at `uniform`, most probable ids first."""
+        order = np.argsort(-logits, axis=1, kind="stable")
+        ranked = np.take_along_axis(logits, order, axis=1)
+        probs = np.exp(ranked - log_sum_exp(ranked)[:, None])
+        cumulative = np.cumsum(probs, axis=1)
+        keep = cumulative - probs < top_p  # the nucleus: the smallest set that reaches top_p
+        if top_k:
+            keep[:, top_k:] = False
+        reach = (cumulative * keep).max(axis=1) * uniform
+        rank = np.minimum((cumulative <= reach[:, None]).sum(axis=1), keep.sum(axis=1) - 1)
+        return np.take_along_axis(order, rank[:, None], axis=1)[:, 0]
+
+
+def log_sum_exp(logits: np.ndarray) -> np.ndarray:  # (..., V) -> (...)
+    """log of the sum of exponentials over the last axis, safe against overflow."""
+    top = logits.max(axis=-1, keepdims=True)
+    return np.log(np.exp(logits - top).sum(axis=-1)) + top[..., 0]
+
+
+def top_ids(scores: np.ndarray, k: int) -> np.ndarray:  # (R, V) -> (R, k)
+    """The ids of the k largest scores, largest first, equal scores by lower id. Rows with NaN give any ids."""
+    rows, width = scores.shape
+    if k == 1:
+        return scores.argmax(axis=1)[:, None]  # the first of equal maxima, which is the lowest id
+    if k >= width:
+        return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    candidates = candidate_ids(scores, k + 1) if width > 16 * BLOCK else np.tile(np.arange(width), (rows, 1))
+    values = np.take_along_axis(scores, candidates, axis=1)
+    part = np.argpartition(-values, k, axis=1)[:, : k + 1]
+    ids = np.take_along_axis(candidates, part, axis=1)
+    values = np.take_along_axis(values, part, axis=1)
+    order = np.lexsort((ids, -values), axis=1)
+    ids = np.take_along_axis(ids, order, axis=1)
+    values = np.take_along_axis(values, order, axis=1)
+    for row in np.flatnonzero(values[:, k - 1] == values[:, k]):  # a tie across the border: look at all
+        ids[row, :k] = np.argsort(-scores[row], kind="stable")[:k]
+    return ids[:, :k]
+
+
+def candidate_ids(scores: np.ndarray, k: int) -> np.ndarray:  # (R, V) -> (R, k * BLOCK + rest)
+    """Ids among which the k largest scores surely are: the k blocks of columns with the largest maxima.
+
+    Partitioning a whole vocabulary costs as much as a decoder step; partitioning block maxima does not.
+    """
+    rows, width = scores.shape
+    blocks = width // BLOCK
+    maxima = scores[:, : blocks * BLOCK].reshape(rows, blocks, BLOCK).max(axis=2)
+    if k < blocks:
+        chosen = np.argpartition(-maxima, k - 1, axis=1)[:, :k]
+    else:
+        chosen = np.tile(np.arange(blocks), (rows, 1))
+    ids = (chosen[:, :, None] * BLOCK + np.arange(BLOCK)).reshape(rows, -1)
+    rest = np.tile(np.arange(blocks * BLOCK, width), (rows, 1))
+    return np.concatenate([ids, rest], axis=1)

@@ -1,0 +1,38 @@
+"""The one loop: the decoder speaks, the feedback answers.
+
+Teaching, scoring, greedy search, sampling, beam search and learning from rewards all pass through here.
+The loop knows neither what the decoder is made of nor why the feedback answers as it does.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+from .arrays import Arrays
+from .feedback import FeedBack
+from .state import Array, Memory, Output, State, select
+
+Result = TypeVar("Result")
+
+
+class Decoder(Protocol):
+    """What the loop asks of a decoder, of either floor."""
+
+    @property
+    def arrays(self) -> Arrays: ...
+    def start(self, memory: Memory) -> State: ...
+    def step(self, tokens: Array, state: State) -> tuple[Output, State]: ...
+
+
+def dynamic_decode(decoder: Decoder, memory: Memory, feedback: FeedBack[Result]) -> Result:
+    """Decode every sentence of `memory` until the feedback has nothing left to say; returns its result."""
+    turn = feedback.start(decoder.arrays, memory)
+    state = decoder.start(memory)
+    while turn.tokens is not None:
+        if turn.sentences is not None:
+            state = State(select(state.memory, turn.sentences), state.cache)
+        if turn.rows is not None:
+            state = State(state.memory, select(state.cache, turn.rows))
+        output, state = decoder.step(turn.tokens, state)
+        turn = feedback.next(output)
+    return feedback.result()

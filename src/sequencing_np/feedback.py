@@ -1,0 +1,236 @@
+"""Who speaks next: after each output of the decoder a feedback says which tokens it reads now, and for which rows.
+
+Teaching and sampling stand here, beam search in `beam`. A feedback is made for one batch and asked by `dynamic_decode`;
+it sees Output and an Arrays, so it knows neither the model nor the array library. All its book-keeping is NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from .arrays import Arrays
+from .errors import SearchError
+from .state import Array, Memory, Output
+from .special import Special
+
+Result = TypeVar("Result", covariant=True)
+
+
+class Turn(NamedTuple):
+    """What a feedback answers."""
+
+    tokens: Array | None  # (R, T)  what the decoder reads next; None: nothing left to say
+    rows: Array | None = None  # (R,)  the rows of the cache that go on; None: all, as they are
+    sentences: Array | None = None  # (B,)  the rows of the memory that go on; None: all, as they are
+
+
+class FeedBack(Protocol[Result]):
+    """The interface of every feedback."""
+
+    def start(self, arrays: Arrays, memory: Memory) -> Turn: ...
+    def next(self, output: Output) -> Turn: ...
+    def result(self) -> Result: ...
+
+
+class Hypothesis(NamedTuple):
+    """One answer of a search."""
+
+    tokens: list[int]  # without the end symbol
+    score: float  # what hypotheses are ranked by: the log-probability over its length penalty
+    log_prob: float  # natural logarithm; the end symbol's included when it was reached
+    token_log_probs: list[float]  # its summands
+    alignment: np.ndarray | None  # (T, S) attention of each token, the end symbol's last; None unless asked for
+    finished: bool  # False: cut at the length limit
+
+
+class Choice(NamedTuple):
+    """One id a row and its log-probability, on the host. NaN logits give a NaN log-probability."""
+
+    ids: np.ndarray  # (R,) int64
+    log_probs: np.ndarray  # (R,) float64
+
+
+Pick = Callable[[Arrays, Array, np.ndarray], Choice]
+"""Chooses one id a row from (R, V) logits, never a banned one."""
+
+
+def argmax(arrays: Arrays, logits: Array, banned: np.ndarray) -> Choice:  # (R, V), (N,) -> (R,), (R,)
+    """The most probable id of each row; of equal ones the lowest."""
+    best = arrays.best(logits, 1, banned)
+    return Choice(best.ids[:, 0], best.log_probs[:, 0])
+
+
+class Sampler:
+    """A pick that draws: softmax(logits / temperature), of the `top_k` likeliest ids and the nucleus of mass `top_p`.
+
+    `generator` draws one number a row on the host, so both floors make the same choices from the same seed.
+    Nucleus: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section 3.1.
+    """
+
+    def __init__(
+        self, generator: np.random.Generator, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+    ) -> None:
+        if not 0 < temperature < 1e6:
+            raise SearchError(f"temperature {temperature}: must be above 0; for the likeliest word use greedy search")
+        if top_k < 0 or not 0 < top_p <= 1:
+            raise SearchError(f"top_k {top_k}, top_p {top_p}: top_k is 0 (all) or more, top_p above 0 and at most 1")
+        self.generator, self.temperature, self.top_k, self.top_p = generator, temperature, top_k, top_p
+
+    def __call__(self, arrays: Arrays, logits: Array, banned: np.ndarray) -> Choice:  # (R, V), (N,) -> (R,), (R,)
+        scaled = logits / self.temperature
+        if len(banned):
+            scaled[:, banned] = -np.inf
+        ids = arrays.draw(scaled, self.generator.random(len(logits)), self.top_k, self.top_p)
+        return Choice(ids, arrays.log_prob(logits[:, None], ids[:, None])[:, 0])
+
+
+class Limits(NamedTuple):
+    """How long an answer may be: at most `factor` x source tokens + `constant`, and never over `longest`."""
+
+    factor: float = 2.0
+    constant: int = 20
+    longest: int = 1000
+    shortest: int = 0  # tokens before the end symbol is allowed
+
+    def of(self, source_mask: np.ndarray) -> np.ndarray:  # (B, S) -> (B,)
+        """The largest number of tokens of each sentence, its end symbol counted."""
+        limit = np.floor(self.factor * source_mask.sum(axis=1) + self.constant).astype(np.int64)
+        return np.maximum(np.minimum(limit, self.longest), self.shortest + 1)
+
+
+def banned_ids(special: Special, before_end: bool) -> np.ndarray:
+    """Ids that no search may choose: PAD and BOS always, EOS while the answer is too short."""
+    ids = ({special.pad, special.bos} - {special.eos}) | ({special.eos} if before_end else set())
+    return np.array(sorted(ids), dtype=np.int64)
+
+
+class TrainingFeedBack:
+    """Teaches: the decoder reads the target, or now and then its own words instead (scheduled sampling).
+
+    With `teacher_rate` 1 the decoder reads the whole target in one parallel step. Below 1 it goes word by word, and
+    each next word is the target's with probability `teacher_rate`, else the decoder's own, chosen by `pick` (Bengio
+    et al. 2015). The number of steps is always the target's length, so losses fit at any rate.
+    The result is the Output of all steps, (B, T, ...).
+    """
+
+    def __init__(
+        self,
+        target: np.ndarray,  # (B, T) ids that end with EOS, without BOS
+        special: Special,
+        teacher_rate: float = 1.0,
+        *,
+        pick: Pick = argmax,
+        per_sentence: bool = False,
+        generator: np.random.Generator | None = None,
+    ) -> None:
+        if not 0 <= teacher_rate <= 1:
+            raise SearchError(f"teacher_rate {teacher_rate}: must be from 0 (own words) to 1 (the target's)")
+        if teacher_rate < 1 and generator is None:
+            raise SearchError("scheduled sampling draws: give TrainingFeedBack a generator")
+        self.target, self.special, self.teacher_rate, self.pick = target, special, teacher_rate, pick
+        self.per_sentence, self.generator = per_sentence, generator
+        self.outputs: list[Output] = []
+
+    def start(self, arrays: Arrays, memory: Memory) -> Turn:
+        self.arrays, self.outputs = arrays, []
+        begin = np.full((len(self.target), 1), self.special.bos, dtype=np.int64)
+        if self.generator is None or self.teacher_rate == 1:
+            self.taught = np.ones(0, dtype=bool)
+            return Turn(arrays.native(np.concatenate([begin, self.target[:, :-1]], axis=1)))
+        shape = (len(self.target), 1 if self.per_sentence else self.target.shape[1])
+        self.taught = np.broadcast_to(self.generator.random(shape) < self.teacher_rate, self.target.shape)
+        return Turn(arrays.native(begin))
+
+    def next(self, output: Output) -> Turn:
+        self.outputs.append(output)
+        step = len(self.outputs)
+        if not self.taught.size or step == self.target.shape[1]:
+            return Turn(None)
+        gold = self.target[:, step - 1]
+        own = self.pick(self.arrays, output.logits[:, -1], banned_ids(self.special, False)).ids
+        return Turn(self.arrays.native(np.where(self.taught[:, step - 1], gold, own)[:, None]))
+
+    def result(self) -> Output:
+        join = self.arrays.join
+        return Output(*(join([getattr(output, name) for output in self.outputs]) for name in Output._fields))
+
+
+class Said(NamedTuple):
+    """What one step of a search without beams added; R sentences were still in the batch."""
+
+    sentences: np.ndarray  # (R,)
+    ids: np.ndarray  # (R,)
+    log_probs: np.ndarray  # (R,)
+    alignment: np.ndarray | None  # (R, S)
+
+
+class SampleFeedBack:
+    """Searches one answer a sentence: greedy (`argmax`), or drawn by a `Sampler`; finished sentences leave the batch.
+
+    `prefix` forces the first words of each sentence (they may differ in number); they are scored like the others.
+    The result holds a list of one Hypothesis for each sentence, an empty one where the model answered NaN.
+    """
+
+    def __init__(
+        self,
+        special: Special,
+        limits: Limits = Limits(),  # noqa: B008 (immutable)
+        *,
+        pick: Pick = argmax,
+        prefix: Sequence[Sequence[int]] | None = None,
+        alignments: bool = False,
+    ) -> None:
+        self.special, self.limits, self.pick, self.alignments = special, limits, pick, alignments
+        self.prefix = prefix
+
+    def start(self, arrays: Arrays, memory: Memory) -> Turn:
+        self.arrays = arrays
+        mask = arrays.host(memory.mask)
+        forced = self.prefix if self.prefix is not None else [[]] * len(mask)
+        if len(forced) != len(mask):
+            raise SearchError(f"{len(forced)} prefixes for {len(mask)} sentences; give each one (it may be empty)")
+        self.forced = np.full((len(mask), max(map(len, forced), default=0)), -1)  # (B, P), -1: free
+        for row, words in enumerate(forced):
+            self.forced[row, : len(words)] = words
+        self.limit = np.maximum(self.limits.of(mask), (self.forced >= 0).sum(axis=1) + 1)
+        self.said: list[Said] = []
+        self.live = np.arange(len(mask))
+        return Turn(arrays.native(np.full((len(mask), 1), self.special.bos, dtype=np.int64)))
+
+    def next(self, output: Output) -> Turn:
+        logits, step = output.logits[:, -1], len(self.said)
+        ids, log_probs = self.pick(self.arrays, logits, banned_ids(self.special, step < self.limits.shortest))
+        if step < self.forced.shape[1]:
+            forced = self.forced[self.live, step]
+            ids = np.where(forced >= 0, forced, ids)
+            log_probs = self.arrays.log_prob(logits[:, None], ids[:, None])[:, 0]
+        weights = self.arrays.host(output.alignment)[:, -1] if self.alignments else None
+        self.said.append(Said(self.live, ids, log_probs, weights))
+        go_on = (ids != self.special.eos) & (step + 1 < self.limit[self.live]) & ~np.isnan(log_probs)
+        keep = np.flatnonzero(go_on)
+        if not len(keep):
+            return Turn(None)
+        rows = None if len(keep) == len(self.live) else self.arrays.native(keep)
+        self.live = self.live[keep]
+        return Turn(self.arrays.native(ids[keep, None]), rows, rows)
+
+    def result(self) -> list[list[Hypothesis]]:
+        found: list[list[Hypothesis]] = []
+        steps = np.concatenate([said.sentences for said in self.said])
+        order = np.argsort(steps, kind="stable")
+        ids = np.concatenate([said.ids for said in self.said])[order]
+        log_probs = np.concatenate([said.log_probs for said in self.said])[order]
+        weights = [said.alignment for said in self.said if said.alignment is not None]
+        alignment = np.concatenate(weights)[order] if weights else None
+        bounds = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=len(self.limit)))])
+        for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+            words, own = ids[begin:end].tolist(), log_probs[begin:end].tolist()
+            total = float(sum(own))
+            ended = words[-1] == self.special.eos
+            paid = alignment[begin:end] if alignment is not None else None
+            best = Hypothesis(words[:-1] if ended else words, total / len(words), total, own, paid, ended)
+            found.append([] if np.isnan(total) else [best])
+        return found

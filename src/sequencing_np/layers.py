@@ -1,0 +1,81 @@
+"""The smallest parts of a model, in NumPy: linear map, look-up, layer norm, activations. Twin of `sequencing.layers`.
+
+A class takes its weights by the names they have in PyTorch, so a weight that is missing or unknown is a
+TypeError when the model is built. There is no dropout on this floor.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Linear:
+    """x W^T + b."""
+
+    def __init__(self, *, weight: np.ndarray, bias: np.ndarray | None = None) -> None:  # (out, in), (out,)
+        self.weight, self.bias = np.ascontiguousarray(weight.T), bias
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:  # (..., in) -> (..., out)
+        flat = x.reshape(-1, x.shape[-1]) @ self.weight  # one large product, whatever the leading axes
+        if self.bias is not None:
+            flat += self.bias
+        return flat.reshape(*x.shape[:-1], -1)
+
+
+class LookUpOp:
+    """A row of the table for each id."""
+
+    def __init__(self, *, weight: np.ndarray) -> None:  # (V, E)
+        self.weight = weight
+
+    def __call__(self, ids: np.ndarray) -> np.ndarray:  # (...) -> (..., E)
+        return self.weight[ids]
+
+
+class LayerNorm:
+    """Ba et al. 2016, equation 4, over the last axis."""
+
+    epsilon = 1e-5
+
+    def __init__(self, *, weight: np.ndarray, bias: np.ndarray) -> None:  # (D,), (D,)
+        self.weight, self.bias = weight, bias
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:  # (..., D) -> (..., D)
+        centred = x - x.mean(axis=-1, keepdims=True)
+        variance = np.einsum("...d,...d->...", centred, centred)[..., None] / x.shape[-1]
+        centred /= np.sqrt(variance + self.epsilon)
+        centred *= self.weight
+        centred += self.bias
+        return centred
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:  # (...) -> (...)
+    """1 / (1 + exp(-x)), in the form that cannot overflow."""
+    return 0.5 * np.tanh(0.5 * x) + 0.5
+
+
+def relu(x: np.ndarray) -> np.ndarray:  # (...) -> (...)
+    """max(x, 0)."""
+    return np.maximum(x, 0)
+
+
+def masked_softmax(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:  # (..., S), (..., S) -> (..., S)
+    """Softmax over the real positions; a row without any is all zeros."""
+    scores = np.where(mask, scores, np.finfo(scores.dtype).min)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights *= mask
+    return weights / np.maximum(weights.sum(axis=-1, keepdims=True), np.finfo(scores.dtype).tiny)
+
+
+def reverse(x: np.ndarray, mask: np.ndarray) -> np.ndarray:  # (B, S, ...), (B, S) -> (B, S, ...)
+    """Each sentence's real tokens in reverse; the padding stays at its end."""
+    length = mask.sum(axis=1)[:, None]
+    position = np.arange(mask.shape[1])[None]
+    order = np.where(position < length, length - 1 - position, position)
+    return x[np.arange(len(x))[:, None], order]
+
+
+def last(x: np.ndarray, mask: np.ndarray) -> np.ndarray:  # (B, S, D), (B, S) -> (B, D)
+    """The vector at each sentence's last real token; zeros for a sentence without any."""
+    length = mask.sum(axis=1)
+    return x[np.arange(len(x)), np.maximum(length - 1, 0)] * (length > 0)[:, None]

@@ -1,0 +1,263 @@
+"""Recurrent cells, stacks of them, and the recurrent encoders, in NumPy. Twin of `sequencing.rnn`.
+
+A cell runs over T tokens from a state and returns the state after them; past the end of a sentence an encoder's
+outputs are zero and its summary is what stood at the last real token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .config import choose, require
+from .layers import LayerNorm, Linear, LookUpOp, last, reverse, sigmoid
+from .state import Array, Memory, MemorySizes
+
+Weights = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """A stack of recurrent layers. The defaults are the original framework's semantics."""
+
+    cell: str = "gru"  # a row of CELLS
+    size: int = 256  # units of a layer, of each direction
+    layers: int = 1
+    residual: bool = False  # a layer's input is added to its output where the widths agree
+    layer_norm: bool = False  # on each layer's output
+    projection: int = 0  # width that each layer's output is mapped to; 0: none
+    input_dropout: float = 0.0  # of each layer's input
+    output_dropout: float = 0.0  # of each layer's output
+    variational: bool = False  # one dropout mask a sentence for all steps (Gal and Ghahramani 2016)
+
+    def __post_init__(self) -> None:
+        choose(CELLS, self.cell, "cell")
+        require(self.size >= 1 and self.layers >= 1, f"size {self.size}, layers {self.layers}: must be 1 or more")
+        require(self.projection >= 0, f"projection {self.projection}: must be 0 (none) or more")
+        for name in ("input_dropout", "output_dropout"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"{name} {value}: must be from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class RNNEncoderConfig:
+    """StackRNNEncoder and StackBidirectionalRNNEncoder."""
+
+    type: str = "bidirectional_rnn"
+    embedding_size: int = 256
+    embedding_dropout: float = 0.0
+    stack: StackConfig = field(default_factory=StackConfig)
+    attention_key_size: int = 0  # width of the projected keys; 0: the keys are the outputs
+
+    def __post_init__(self) -> None:
+        require(self.embedding_size >= 1, f"embedding_size {self.embedding_size}: must be 1 or more")
+        require(self.attention_key_size >= 0, f"attention_key_size {self.attention_key_size}: must be 0 or more")
+        require(0 <= self.embedding_dropout < 1, f"embedding_dropout {self.embedding_dropout}: from 0 to below 1")
+
+
+class Ran(NamedTuple):
+    """What a cell or a stack says of T tokens, and its state after them."""
+
+    outputs: Array  # (B, T, H)
+    states: Any  # of a cell: a tuple of (B, H); of a stack: one such tuple a layer
+
+
+class RNNCell:
+    """h = tanh(W x + U h + b): Elman 1990."""
+
+    count = 1  # arrays in its state
+
+    def __init__(
+        self, *, weight_ih_l0: np.ndarray, weight_hh_l0: np.ndarray, bias_ih_l0: np.ndarray, bias_hh_l0: np.ndarray
+    ) -> None:
+        self.input, self.hidden = Linear(weight=weight_ih_l0, bias=bias_ih_l0 + bias_hh_l0), Linear(weight=weight_hh_l0)
+
+    def run(self, x: np.ndarray, states: tuple[np.ndarray]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
+        outputs = self.input(x)
+        (h,) = states
+        for t in range(x.shape[1]):
+            h = np.tanh(outputs[:, t] + self.hidden(h))
+            outputs[:, t] = h
+        return Ran(outputs, (h,))
+
+
+class GRUCell:
+    """Gated recurrent unit in the form whose reset gate acts after the product: Cho et al. 2014, as in cuDNN."""
+
+    count = 1
+
+    def __init__(
+        self, *, weight_ih_l0: np.ndarray, weight_hh_l0: np.ndarray, bias_ih_l0: np.ndarray, bias_hh_l0: np.ndarray
+    ) -> None:
+        self.input, self.hidden = Linear(weight=weight_ih_l0, bias=bias_ih_l0), Linear(weight=weight_hh_l0, bias=bias_hh_l0)
+        self.size = weight_hh_l0.shape[1]
+
+    def run(self, x: np.ndarray, states: tuple[np.ndarray]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
+        (h,) = states
+        size = self.size
+        given = self.input(x)
+        outputs = np.empty((len(x), x.shape[1], size), dtype=given.dtype)
+        for t in range(x.shape[1]):
+            own = self.hidden(h)
+            gates = sigmoid(given[:, t, : 2 * size] + own[:, : 2 * size])
+            new = own[:, 2 * size :]
+            new *= gates[:, :size]
+            new += given[:, t, 2 * size :]
+            np.tanh(new, out=new)
+            h = new + gates[:, size:] * (h - new)
+            outputs[:, t] = h
+        return Ran(outputs, (h,))
+
+
+class LSTMCell:
+    """Long short-term memory with forget gate: Gers et al. 2000."""
+
+    count = 2
+
+    def __init__(
+        self, *, weight_ih_l0: np.ndarray, weight_hh_l0: np.ndarray, bias_ih_l0: np.ndarray, bias_hh_l0: np.ndarray
+    ) -> None:
+        self.input, self.hidden = Linear(weight=weight_ih_l0, bias=bias_ih_l0 + bias_hh_l0), Linear(weight=weight_hh_l0)
+        self.size = weight_hh_l0.shape[1]
+
+    def run(self, x: np.ndarray, states: tuple[np.ndarray, np.ndarray]) -> Ran:  # (B, T, D), 2 x (B, H) -> (B, T, H)
+        h, c = states
+        size = self.size
+        given = self.input(x)
+        outputs = np.empty((len(x), x.shape[1], size), dtype=given.dtype)
+        for t in range(x.shape[1]):
+            gates = self.hidden(h)
+            gates += given[:, t]
+            enter, forget, new, leave = (gates[:, k * size : (k + 1) * size] for k in range(4))
+            c = sigmoid(forget) * c + sigmoid(enter) * np.tanh(new)
+            h = sigmoid(leave) * np.tanh(c)
+            outputs[:, t] = h
+        return Ran(outputs, (h, c))
+
+
+CELLS = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
+
+
+class LayerEnd:
+    """What follows the cell of a layer: norm, projection, the sum with the layer's input."""
+
+    def __init__(self, config: StackConfig, *, norm: Weights | None = None, projection: Weights | None = None) -> None:
+        require((norm is not None) == config.layer_norm, "the weights and stack.layer_norm contradict each other")
+        require((projection is not None) == bool(config.projection), "the weights and stack.projection contradict")
+        self.residual = config.residual
+        self.norm = LayerNorm(**norm) if norm is not None else None
+        self.projection = Linear(**projection) if projection is not None else None
+
+    def __call__(self, x: np.ndarray, outputs: np.ndarray) -> np.ndarray:  # (B, T, D), (B, T, H) -> (B, T, H)
+        if self.norm:
+            outputs = self.norm(outputs)
+        if self.projection:
+            outputs = self.projection(outputs)
+        return outputs + x if self.residual and x.shape == outputs.shape else outputs
+
+
+def memory_sizes(config: RNNEncoderConfig, directions: int) -> MemorySizes:
+    """The widths of what a recurrent encoder says."""
+    stack = config.stack
+    values = stack.projection or directions * stack.size
+    summary = values if directions == 1 else directions * stack.size
+    return MemorySizes(config.attention_key_size or values, values, summary)
+
+
+class RecurrentLayer:
+    """One direction, from a given state."""
+
+    def __init__(self, config: StackConfig, *, cell: Weights, end: Weights | None = None) -> None:
+        self.cell, self.end = CELLS[config.cell](**cell), LayerEnd(config, **(end or {}))
+
+    def __call__(self, x: np.ndarray, states: Any) -> Ran:  # (B, T, D), states -> (B, T, H), states
+        outputs, states = self.cell.run(x, states)
+        return Ran(self.end(x, outputs), states)
+
+
+class RecurrentStack:
+    """Layers one above the other, from given states."""
+
+    def __init__(self, config: StackConfig, *, layers: list[Weights]) -> None:
+        require(len(layers) == config.layers, f"the weights have {len(layers)} layers, the configuration {config.layers}")
+        self.config = config
+        self.layers = [RecurrentLayer(config, **weights) for weights in layers]
+
+    def __call__(self, x: np.ndarray, states: Any) -> Ran:  # (B, T, D), states -> (B, T, H), states
+        after = []
+        for layer, before in zip(self.layers, states, strict=True):
+            x, state = layer(x, before)
+            after.append(state)
+        return Ran(x, tuple(after))
+
+
+class BidirectionalLayer:
+    """Both directions over the same input, their outputs side by side."""
+
+    def __init__(
+        self, config: StackConfig, *, left_to_right: Weights, right_to_left: Weights, end: Weights | None = None
+    ) -> None:
+        cell = CELLS[config.cell]
+        self.left_to_right, self.right_to_left = cell(**left_to_right), cell(**right_to_left)
+        self.size, self.end = config.size, LayerEnd(config, **(end or {}))
+
+    def __call__(self, x: np.ndarray, mask: np.ndarray) -> Ran:  # (B, S, D), (B, S) -> (B, S, H), (B, 2 size)
+        begin = (np.zeros((len(x), self.size), dtype=x.dtype),) * self.left_to_right.count
+        ahead = self.left_to_right.run(x, begin).outputs
+        back = self.right_to_left.run(reverse(x, mask), begin).outputs
+        summary = np.concatenate([last(ahead, mask), last(back, mask)], axis=1)
+        outputs = np.concatenate([ahead, reverse(back, mask)], axis=2)
+        return Ran(self.end(x, outputs), summary)
+
+
+class StackRNNEncoder:
+    """A left-to-right stack; the summary is its top layer's last state."""
+
+    def __init__(
+        self,
+        config: RNNEncoderConfig,
+        *,
+        embedding: Weights,
+        stack: Weights,
+        key: Weights | None = None,
+    ) -> None:
+        require((key is not None) == bool(config.attention_key_size), "the weights and attention_key_size contradict")
+        self.sizes = memory_sizes(config, 1)
+        self.embedding, self.stack = LookUpOp(**embedding), RecurrentStack(config.stack, **stack)
+        self.key = Linear(**key) if key is not None else None
+
+    def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
+        x = self.embedding(source)
+        config = self.stack.config
+        count = CELLS[config.cell].count
+        begin = ((np.zeros((len(x), config.size), dtype=x.dtype),) * count,) * config.layers
+        outputs = self.stack(x, begin).outputs * mask[..., None]
+        return Memory(self.key(outputs) if self.key else outputs, outputs, mask, last(outputs, mask))
+
+
+class StackBidirectionalRNNEncoder:
+    """Each layer reads both ways and feeds both directions of the next; the summary is the top layer's two ends."""
+
+    def __init__(
+        self,
+        config: RNNEncoderConfig,
+        *,
+        embedding: Weights,
+        layers: list[Weights],
+        key: Weights | None = None,
+    ) -> None:
+        require((key is not None) == bool(config.attention_key_size), "the weights and attention_key_size contradict")
+        require(len(layers) == config.stack.layers, f"{len(layers)} layers of weights, {config.stack.layers} configured")
+        self.sizes = memory_sizes(config, 2)
+        self.embedding = LookUpOp(**embedding)
+        self.layers = [BidirectionalLayer(config.stack, **weights) for weights in layers]
+        self.key = Linear(**key) if key is not None else None
+
+    def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
+        outputs, summary = self.embedding(source), None
+        for layer in self.layers:
+            outputs, summary = layer(outputs, mask)
+        outputs = outputs * mask[..., None]
+        return Memory(self.key(outputs) if self.key else outputs, outputs, mask, summary)

@@ -1,0 +1,111 @@
+"""The recurrent decoder with attention, in NumPy. Twin of `sequencing.rnn_decoder`.
+
+Without input feeding the cells run over all given tokens and one call of the attention serves them all; with it each
+step waits for the one before. It knows neither who chose the tokens nor how many hypotheses a sentence has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .arrays import Arrays, NumpyArrays
+from .attention import ATTENTIONS, Attended, AttentionConfig
+from .bridge import BRIDGES, BridgeSizes
+from .config import require
+from .head import HEADS, READOUTS
+from .layers import LookUpOp
+from .rnn import CELLS, RecurrentStack, StackConfig
+from .state import Memory, MemorySizes, Output, State
+
+Weights = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RNNDecoderConfig:
+    """AttentionRNNDecoder."""
+
+    type: str = "rnn"
+    embedding_size: int = 256
+    embedding_dropout: float = 0.0
+    stack: StackConfig = field(default_factory=StackConfig)
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
+    bridge: str = "tanh_projection"  # a row of BRIDGES
+    input_feeding: bool = False  # the cells also read what the readout feeds back
+    readout: str = "luong"  # a row of READOUTS
+    readout_size: int = 256  # width of the readout, where it has one of its own
+    readout_dropout: float = 0.0  # of what the head reads
+    head: str = "linear"  # a row of HEADS
+    head_size: int = 256  # width of the head's hidden layer, where it has one
+    tie_embeddings: bool = False  # the head's last matrix is the target's table
+
+    def __post_init__(self) -> None:
+        for name in ("embedding_size", "readout_size", "head_size"):
+            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
+        for name in ("embedding_dropout", "readout_dropout"):
+            require(0 <= getattr(self, name) < 1, f"{name} {getattr(self, name)}: must be from 0 to below 1")
+
+
+def answer(attention: Any, query: np.ndarray, memory: Memory) -> Attended:  # (R, T, Q) -> (R, T, C), (R, T, S)
+    """The attention's answer where each sentence of the memory owns R / B neighbouring rows of queries.
+
+    Those rows are laid out as more queries of the one sentence, so the memory is never copied for a beam.
+    """
+    rows, steps, _ = query.shape
+    context, alignment = attention(query.reshape(len(memory.mask), -1, query.shape[2]), memory)
+    return Attended(context.reshape(rows, steps, -1), alignment.reshape(rows, steps, -1))
+
+
+class AttentionRNNDecoder:
+    """A recurrent stack that looks at the memory at every step (Luong's order: state, then attention, then word)."""
+
+    def __init__(
+        self,
+        config: RNNDecoderConfig,
+        sizes: MemorySizes,
+        *,
+        embedding: Weights,
+        stack: Weights,
+        head: Weights | None = None,
+        attention: Weights | None = None,
+        bridge: Weights | None = None,
+        readout: Weights | None = None,
+    ) -> None:
+        self.arrays: Arrays = NumpyArrays()
+        self.config = config
+        self.embedding, self.stack = LookUpOp(**embedding), RecurrentStack(config.stack, **stack)
+        self.cell_states = CELLS[config.stack.cell].count
+        bridge_sizes = BridgeSizes(sizes.summary, config.stack.size, config.stack.layers * self.cell_states)
+        self.bridge = BRIDGES[config.bridge](bridge_sizes, **(bridge or {}))
+        self.attention = ATTENTIONS[config.attention.type](config.attention, **(attention or {}))
+        self.readout = READOUTS[config.readout](config.readout_size, **(readout or {}))
+        if config.tie_embeddings:
+            head = {**(head or {}), "output": {**(head or {}).get("output", {}), "weight": embedding["weight"]}}
+        self.head = HEADS[config.head](**(head or {}))
+        context = ATTENTIONS[config.attention.type].context_size(config.attention, sizes)
+        self.fed_size = self.readout.fed_size(context) if config.input_feeding else 0
+
+    def start(self, memory: Memory) -> State:
+        states = self.bridge(memory.summary)
+        count = self.cell_states
+        stack = tuple(tuple(states[layer : layer + count]) for layer in range(0, len(states), count))
+        fed = np.zeros((len(memory.mask), self.fed_size), dtype=memory.values.dtype)
+        return State(self.attention.prepare(memory), (stack, fed))
+
+    def step(self, tokens: np.ndarray, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+        words = self.embedding(tokens)
+        stack, fed = state.cache
+        said = []
+        width = 1 if self.config.input_feeding else words.shape[1]  # tokens read at once
+        for t in range(0, words.shape[1], width):
+            word = words[:, t : t + width]
+            x = np.concatenate([word, fed[:, None]], axis=2) if self.config.input_feeding else word
+            output, stack = self.stack(x, stack)
+            context, alignment = answer(self.attention, output, state.memory)
+            readout = self.readout(word, output, context)
+            fed = self.readout.fed(context, readout)[:, -1, : self.fed_size]
+            said.append((readout, alignment))
+        readout, alignment = (self.arrays.join(list(parts)) for parts in zip(*said, strict=True))
+        return Output(self.head(readout), readout, alignment), State(state.memory, (stack, fed))

@@ -1,0 +1,112 @@
+"""The four ids that no text can produce, and what every vocabulary does with them.
+
+Shared by the vocabularies of vocab.py and subwords.py. Knows nothing of how text is split.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sequencing_np.errors import DataError
+
+FORMAT = 1
+UNKNOWN = "<unk>"  # how the unknown token is shown; the text "<unk>" is ordinary text
+END = "</s>"  # how the end of a sentence is shown in pictures; the text "</s>" is ordinary text
+
+
+class Special(NamedTuple):
+    """Padding, unknown, begin and end of sentence. Two of them differ, except that `pad` may be `eos`."""
+
+    pad: int = 0
+    unk: int = 1
+    bos: int = 2
+    eos: int = 3
+
+
+def check_special(special: Special, size: int) -> None:
+    """Special ids lie within a vocabulary of `size` ids and are told apart."""
+    for name, token_id in special._asdict().items():
+        if type(token_id) is not int or not 0 <= token_id < size:
+            raise DataError(f"the special id {name} is {token_id!r}, outside the {size} ids of the vocabulary")
+    for name in ("unk", "bos", "eos"):
+        for other, token_id in special._asdict().items():
+            if other != name and token_id == getattr(special, name) and {name, other} != {"pad", "eos"}:
+                raise DataError(f"the special ids {other} and {name} are both {token_id}; only pad may be eos")
+
+
+def check_token(token: object, where: str) -> str:
+    """A token is text, not empty, and can be written as UTF-8."""
+    if not isinstance(token, str):
+        raise DataError(f"{where}: the token {token!r} is no string")
+    if not token:
+        raise DataError(f"{where}: the token is empty")
+    if (surrogate := lone_surrogate(token)) is not None:
+        raise DataError(f"{where}: the token {token!r} holds {surrogate}, half a surrogate pair, which is no character")
+    return token
+
+
+def lone_surrogate(text: str) -> str | None:
+    """The first half of a surrogate pair in a text, as U+XXXX: UTF-8 cannot write it."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return f"U+{ord(text[error.start]):04X}"
+    return None
+
+
+def place(ordinary: Sequence[str], special: Special) -> list[str | None]:
+    """Tokens by id: the ordinary ones in their order, None at the special ids."""
+    size = len(ordinary) + len(set(special))
+    check_special(special, size)
+    held = set(special)
+    rest = iter(ordinary)
+    tokens = [None if token_id in held else next(rest) for token_id in range(size)]
+    first: dict[str, int] = {}
+    for token_id, token in enumerate(tokens):
+        if token_id not in held:
+            earlier = first.setdefault(check_token(token, f"id {token_id}"), token_id)
+            if earlier != token_id:
+                raise DataError(f"id {token_id}: the token {token!r} is a duplicate, it has id {earlier} already")
+    return tokens
+
+
+def content(ids: Iterable[int], special: Special, size: int) -> Iterator[int]:
+    """The ids up to the first EOS, without PAD and BOS."""
+    for token_id in ids:
+        if token_id == special.eos:
+            return
+        if token_id in (special.pad, special.bos):
+            continue
+        if not 0 <= token_id < size:
+            raise DataError(f"the id {token_id} is outside the {size} ids of the vocabulary; is it that of this model?")
+        yield token_id
+
+
+class Parsed(NamedTuple):
+    """What every vocabulary file holds."""
+
+    ordinary: list[str]
+    special: Special
+
+
+def parse(document: Mapping[str, Any], kind: str, keys: Iterable[str]) -> Parsed:
+    """Check what every vocabulary file holds. `keys` are those that this kind has besides, all of which may lack."""
+    if document.get("format") != FORMAT or type(document["format"]) is not int:
+        raise DataError(f"the format is {document.get('format')!r}, this version reads format {FORMAT}")
+    if document.get("kind") != kind:
+        raise DataError(f"the kind is {document.get('kind')!r}, not {kind!r}")
+    known = ("format", "kind", "special", "tokens", *keys)
+    if unknown := sorted(set(document) - set(known)):
+        raise DataError(f"unknown key {unknown[0]!r}; the keys of a vocabulary are {', '.join(known)}")
+    ids, tokens = document.get("special"), document.get("tokens")
+    if not isinstance(ids, dict) or set(ids) != set(Special._fields):
+        raise DataError(f"'special' is {ids!r}; it must give the ids of {', '.join(Special._fields)} and no others")
+    if not isinstance(tokens, list):
+        raise DataError(f"'tokens' is of type {type(tokens).__name__}; it must be the list of all tokens by id")
+    special = Special(**ids)
+    check_special(special, len(tokens))
+    for token_id, token in enumerate(tokens):
+        if token is None and token_id not in special:
+            raise DataError(f"id {token_id}: a gap; only special ids ({', '.join(map(str, special))}) have no token")
+        if token is not None and token_id in special:
+            raise DataError(f"id {token_id}: the token {token!r} stands at a special id, where null must stand")
+    return Parsed([token for token in tokens if token is not None], special)

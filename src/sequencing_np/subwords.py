@@ -1,0 +1,169 @@
+"""Text to subword ids and back: byte-pair encoding (Sennrich et al. 2016) as SentencePiece applies it.
+
+A space belongs to the word after it and is shown as U+2581; the text gets one in front. Characters without a token of
+their own become their UTF-8 bytes, so that every text comes back as it was. Knows nothing of training: the tokens and
+the ranks of their merges come from sequencing.data.subword_training.
+"""
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from sequencing_np.errors import DataError
+from sequencing_np.special import END, FORMAT, UNKNOWN, Special, content, lone_surrogate, parse, place
+
+SPACE = "\u2581"
+BYTES = {f"<0x{byte:02X}>": byte for byte in range(256)}
+CACHED_WORDS = 1 << 16
+CACHED_LENGTH = 64
+
+
+class Subwords:
+    """Byte-pair tokens. `tokens` are the ordinary ones in the order of their ids, the 256 bytes among them.
+
+    `ranks` tells for each token of several characters how early it is merged, small before large, and is None for
+    bytes and characters; without it, tokens are merged in the order of their ids. U+2581 in a text is no space: it has
+    no token and becomes bytes (SentencePiece would bring it back as a space).
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[str],
+        ranks: Sequence[int | None] | None = None,
+        special: Special = Special(),  # noqa: B008 (it cannot be changed)
+    ) -> None:
+        self.special = special
+        self.tokens = place(tokens, special)
+        given = iter(range(len(tokens)) if ranks is None else _checked(tokens, ranks))
+        self._ids: dict[str, int] = {}
+        self._ranks: dict[str, int] = {}
+        self._byte_ids = [0] * 256
+        self._bytes = [b""] * len(self.tokens)
+        self._bytes[special.unk] = UNKNOWN.encode()
+        missing = set(BYTES)
+        for token_id, token in enumerate(self.tokens):
+            if token is None:
+                continue
+            rank = next(given)
+            if token in BYTES:
+                missing.remove(token)
+                self._byte_ids[BYTES[token]] = token_id
+                self._bytes[token_id] = bytes([BYTES[token]])
+                continue
+            if " " in token or SPACE in token[1:]:
+                raise DataError(f"id {token_id}: the token {token!r} holds a space that is not U+2581 at its start")
+            text = token.replace(SPACE, " ")
+            self._ids[text] = token_id
+            self._bytes[token_id] = text.encode()
+            if rank is not None and len(text) > 1:
+                self._ranks[text] = rank
+        if missing:
+            raise DataError(f"the byte token {min(missing)} is missing; all 256 from <0x00> to <0xFF> must be there")
+        self._cache: dict[str, list[int]] = {}  # forgotten when full; what is in it never changes an answer
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, text: str, bos: bool = False) -> list[int]:
+        """Ids of a text, with EOS at the end. No text can produce a special id."""
+        ids = [self.special.bos] if bos else []
+        known = self._cache.get
+        for word in text.split(" ") if text else ():  # no merge crosses the start of a word
+            ids += known(word) or self._learn(word)
+        ids.append(self.special.eos)
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the ids before the first EOS; bytes that are no UTF-8 become U+FFFD."""
+        pieces = [self._bytes[token_id] for token_id in content(ids, self.special, len(self.tokens))]
+        return b"".join(pieces).decode("utf-8", "replace").removeprefix(" ")
+
+    def tokens_of(self, ids: Iterable[int]) -> list[str]:
+        """The tokens of the ids before the first EOS, UNK as "<unk>"; PAD and BOS are left out."""
+        return [self.tokens[token_id] or UNKNOWN for token_id in content(ids, self.special, len(self.tokens))]
+
+    def pieces(self, text: str) -> list[str]:
+        """The text as encode splits it: one piece for each id that encode returns."""
+        return [*self.tokens_of(self.encode(text)), END]
+
+    def _learn(self, word: str) -> list[int]:
+        """The ids of a word and the space before it, kept for the next time."""
+        if (surrogate := lone_surrogate(word)) is not None:
+            raise DataError(f"the text {word[:40]!r} holds {surrogate}, half a surrogate pair, which is no character")
+        ids: list[int] = []
+        for part in self._merge(" " + word):
+            if part in self._ids:
+                ids.append(self._ids[part])
+            else:
+                ids += [self._byte_ids[byte] for byte in part.encode()]
+        if len(word) <= CACHED_LENGTH:
+            if len(self._cache) >= CACHED_WORDS:
+                self._cache.clear()
+            self._cache[word] = ids
+        return ids
+
+    def _merge(self, word: str) -> list[str]:
+        """Join neighbours while any two make a token: that of the smallest rank first, the leftmost on ties."""
+        parts = list(word)
+        after = list(range(1, len(parts) + 1))  # the part that follows, a part that was joined to the left is ""
+        before = list(range(-1, len(parts) - 1))
+        agenda: list[tuple[int, int, int, str]] = []
+
+        def propose(left: int, right: int) -> None:
+            joined = parts[left] + parts[right]
+            rank = self._ranks.get(joined)
+            if rank is not None:
+                heapq.heappush(agenda, (rank, left, right, joined))
+
+        for left in range(len(parts) - 1):
+            propose(left, left + 1)
+        while agenda:
+            _, left, right, joined = heapq.heappop(agenda)
+            if not parts[left] or not parts[right] or len(parts[left]) + len(parts[right]) != len(joined):
+                continue  # one of the two has been joined to another since
+            parts[left], parts[right] = joined, ""
+            after[left] = after[right]
+            if after[left] < len(parts):
+                before[after[left]] = left
+                propose(left, after[left])
+            if before[left] >= 0:
+                propose(before[left], left)
+        return [part for part in parts if part]
+
+    def to_json(self) -> dict[str, Any]:
+        """What from_json reads."""
+        ranks = [None if token is None else self._ranks.get(token.replace(SPACE, " ")) for token in self.tokens]
+        return {
+            "format": FORMAT,
+            "kind": "subword",
+            "special": self.special._asdict(),
+            "tokens": self.tokens,
+            "ranks": ranks,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """The vocabulary that to_json wrote; a DataError names the rule that a document breaks."""
+        ordinary, special = parse(document, "subword", ("ranks",))
+        ranks, tokens = document.get("ranks"), document["tokens"]
+        if not isinstance(ranks, list) or len(ranks) != len(tokens):
+            raise DataError(f"'ranks' must be a list of {len(tokens)} entries, one for each id")
+        for token_id in special:
+            if ranks[token_id] is not None:
+                raise DataError(f"id {token_id}: the rank is {ranks[token_id]!r}; a special id has null")
+        return cls(ordinary, [rank for rank, token in zip(ranks, tokens, strict=True) if token is not None], special)
+
+
+def _checked(tokens: Sequence[str], ranks: Sequence[int | None]) -> Sequence[int | None]:
+    """Ranks: a number of its own for each token that is merged, None for the others."""
+    if len(ranks) != len(tokens):
+        raise DataError(f"there are {len(ranks)} ranks for {len(tokens)} tokens; give one for each")
+    owners: dict[int, str] = {}
+    for token, rank in zip(tokens, ranks, strict=True):
+        merged = len(token) > 1 and token not in BYTES
+        if (rank is None) == merged or (rank is not None and (type(rank) is not int or rank < 0)):
+            rule = "must be a whole number, 0 or more" if merged else "must be null: it is never merged"
+            raise DataError(f"the rank of the token {token!r} is {rank!r}; it {rule}")
+        if rank is not None and owners.setdefault(rank, token) != token:
+            raise DataError(f"the tokens {owners[rank]!r} and {token!r} have the same rank {rank}; each has its own")
+    return ranks

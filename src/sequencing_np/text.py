@@ -1,0 +1,287 @@
+"""Files and streams to lines and back. Only LF separates lines; text is strict UTF-8.
+
+What is read is checked to the byte, what is written is either complete or not there. Knows nothing of tokens, columns
+or pairs.
+"""
+
+import contextlib
+import errno
+import gzip
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple, Protocol, cast
+
+from sequencing_np.bytestream import Source, name_of, read_chunks, reason
+from sequencing_np.errors import DataError
+
+MAX_BYTES = 1 << 20
+CONTROLS = bytes(code for code in range(32) if code not in b"\t\n")
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was met while reading. It only counts up, so that one Reading may serve several files."""
+
+    lines: int = 0  # all of them, bad ones too
+    bom: int = 0  # byte order marks dropped from the start of a file
+    crlf: int = 0  # CR dropped from the end of a line
+    nul: int = 0
+    control: int = 0  # C0 control characters within lines, NUL and lone CR among them, TAB not
+    too_long: int = 0
+    undecodable: int = 0
+
+
+class Line(NamedTuple):
+    """One line of a file, or the reason why it is none (its text is then empty)."""
+
+    text: str
+    error: DataError | None
+
+
+class Block(NamedTuple):
+    """Good lines, and the reason why the line after them is bad, if it is."""
+
+    texts: list[str]
+    error: DataError | None
+
+
+def read_lines(
+    source: Source, *, name: str | None = None, max_bytes: int = MAX_BYTES, reading: Reading | None = None
+) -> Iterator[str]:
+    """The lines of a file, of a binary stream, or of standard input ("-"). The first bad line raises a DataError."""
+    for block in _Reader(source, name, max_bytes, reading).blocks():
+        yield from block.texts
+        if block.error:
+            raise block.error
+
+
+def read_each_line(
+    source: Source, *, name: str | None = None, max_bytes: int = MAX_BYTES, reading: Reading | None = None
+) -> Iterator[Line]:
+    """As read_lines, but a bad line comes with its error and the others go on: always one Line per line.
+
+    What no line can be blamed for (a missing file, damaged gzip data, UTF-16) is still raised.
+    """
+    for block in _Reader(source, name, max_bytes, reading).blocks():
+        for text in block.texts:
+            yield Line(text, None)
+        if block.error:
+            yield Line("", block.error)
+
+
+class _Reader:
+    """Cuts chunks of bytes into lines. Many lines are decoded at once; only a failure looks for its line."""
+
+    def __init__(self, source: Source, name: str | None, max_bytes: int, reading: Reading | None) -> None:
+        self.name = name or name_of(source)
+        self.chunks = read_chunks(source, self.name)
+        self.max_bytes = max_bytes
+        self.reading = reading or Reading()
+        self.line = 0  # lines behind us, bytes behind us
+        self.offset = 0
+
+    def blocks(self) -> Iterator[Block]:
+        rest = bytearray()  # a line that has not ended yet
+        skipping = False  # in a line that is known to be too long
+        for chunk in self._without_mark():
+            cut = chunk.rfind(b"\n") + 1
+            if skipping:
+                start = chunk.find(b"\n") + 1 or len(chunk)
+                self.offset += start
+                chunk, skipping, cut = chunk[start:], not cut, max(0, cut - start)
+            if cut:
+                ended = bytes(rest) + chunk[:cut]
+                rest = bytearray(chunk[cut:])
+                yield from self._cut(ended)
+            else:
+                rest += chunk
+            if len(rest) > self.max_bytes:
+                yield Block([], self._too_long(len(rest)))
+                skipping, rest = True, bytearray()
+        if rest:
+            yield from self._cut(bytes(rest), ended=False)
+
+    def _without_mark(self) -> Iterator[bytes]:
+        for head in self.chunks:
+            if head.startswith(BYTE_ORDER_MARK):
+                self.reading.bom += 1
+                self.offset = len(BYTE_ORDER_MARK)
+            yield head[self.offset :]
+            break
+        yield from self.chunks
+
+    def _cut(self, data: bytes, ended: bool = True) -> Iterator[Block]:
+        """The lines of some bytes: all at once, or one by one where one of them may be bad."""
+        if len(data) <= self.max_bytes:  # else a line may be too long
+            try:
+                text = data.decode("utf-8")
+            except UnicodeDecodeError:
+                pass
+            else:
+                yield Block(self._counted(data, text, ended), None)
+                return
+        lines = data.split(b"\n")
+        if ended:
+            lines.pop()  # what follows the last LF
+        for line in lines:
+            if len(line) > self.max_bytes:
+                yield Block([], self._too_long(len(line) + 1))
+                continue
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                yield Block([], self._undecodable(line, error.start))
+                continue
+            end = "\n" if ended else ""
+            yield Block(self._counted(line + end.encode(), text + end, ended), None)
+
+    def _counted(self, data: bytes, text: str, ended: bool) -> list[str]:
+        """The lines of a text whose bytes are known, written into the books."""
+        controls = len(data) - len(data.translate(None, CONTROLS))
+        if controls:
+            crlf = data.count(b"\r\n")
+            self.reading.crlf += crlf
+            self.reading.nul += data.count(b"\0")
+            self.reading.control += controls - crlf
+            text = text.replace("\r\n", "\n")
+        texts = text.split("\n")
+        if ended:
+            texts.pop()
+        self._pass(len(texts), len(data))
+        return texts
+
+    def _pass(self, lines: int, size: int) -> None:
+        self.line += lines
+        self.reading.lines += lines
+        self.offset += size
+
+    def _undecodable(self, line: bytes, column: int) -> DataError:
+        found = f"bytes {line[column : column + 4].hex(' ')} are not UTF-8"
+        where = f"byte offset {column} of the line, {self.offset + column} of the text"
+        self._pass(1, len(line) + 1)
+        self.reading.undecodable += 1
+        advice = "text must be UTF-8: find out its encoding and convert it with iconv"
+        return DataError(f"{self.name}:{self.line}: {found} ({where}); {advice}")
+
+    def _too_long(self, size: int) -> DataError:
+        self._pass(1, size)
+        self.reading.too_long += 1
+        what = f"the line is longer than the limit of {self.max_bytes} bytes"
+        return DataError(f"{self.name}:{self.line}: {what}; break it into several, or raise the limit")
+
+
+class ByteSink(Protocol):
+    """What can be written to: any binary stream."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+
+Destination = str | os.PathLike[str] | ByteSink
+
+
+def single_line(text: str) -> str:
+    """A text that a model made, fit for one line of output: each LF in it becomes a space."""
+    return text.replace("\n", " ")
+
+
+def write_lines(destination: Destination, lines: Iterable[str]) -> int:
+    """Write lines to a path (all or nothing; packed if it ends in ".gz"), to a stream, or to standard output ("-").
+
+    A stream is flushed after each line, so that whoever waits for it sees it. Returns the number of lines.
+    """
+    if not isinstance(destination, (str, os.PathLike)):
+        return _write(destination, lines, "stream")
+    if destination == "-":
+        return _write(cast(ByteSink, sys.stdout.buffer), lines, "standard output")
+    name = os.fspath(destination)
+    with atomic_write(destination) as file:
+        if not name.endswith(".gz"):
+            return _write(file, lines, name, each=False)
+        with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
+            return _write(packed, lines, name, each=False)
+
+
+def _write(sink: ByteSink, lines: Iterable[str], name: str, each: bool = True) -> int:
+    number = 0
+    for number, line in enumerate(lines, start=1):
+        if "\n" in line:
+            raise DataError(f"{name}:{number}: the text {line[:40]!r} holds a line feed; write it as several lines")
+        try:
+            sink.write(f"{line}\n".encode())
+        except UnicodeEncodeError as error:
+            found = f"U+{ord(line[error.start]):04X} at character {error.start}"
+            raise DataError(f"{name}:{number}: {found} is half a surrogate pair; UTF-8 has no bytes for it") from None
+        if each:
+            sink.flush()
+    return number
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A binary file that stands at `path` once the block has ended well, and leaves no trace if it has not.
+
+    A device, a pipe or a socket cannot be replaced: it is written to as it is. A link stays, what it points to changes.
+    """
+    target, mode = _target(path)
+    if mode is not None and not stat.S_ISREG(mode):
+        with _writing(path, target), target.open("wb") as device:
+            yield device
+        return
+    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with _writing(path, temporary), temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        with _writing(path, temporary):
+            if mode is not None:
+                temporary.chmod(stat.S_IMODE(mode))
+            temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def _target(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
+    """The file behind a path and its mode, None where there is none yet."""
+    try:
+        target = Path(path).resolve()
+        mode = target.stat().st_mode if target.exists() else None
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links is a RuntimeError until Python 3.13
+        raise DataError(f"{os.fspath(path)}: cannot be written ({error})") from None
+    if mode is not None and stat.S_ISDIR(mode):
+        raise DataError(f"{os.fspath(path)}: is a folder; give the name of a file in it")
+    if not target.parent.is_dir():
+        raise DataError(f"{os.fspath(path)}: there is no folder {target.parent}; make it first")
+    return target, mode
+
+
+@contextlib.contextmanager
+def _writing(path: str | os.PathLike[str], opened: Path) -> Iterator[None]:
+    """Errors of a full or failing disk, told apart from those of whoever makes the content."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS and error.filename != str(opened):
+            raise
+        raise DataError(f"{os.fspath(path)}: cannot be written ({reason(error)})") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming survive a power cut, where the system lets folders be opened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,153 @@
+"""Names and arrays on disk: safetensors files and the model folder. Reads them with NumPy alone.
+
+A model folder holds config.json, weights.safetensors, source.vocab.json, target.vocab.json and manifest.json (format
+version, size and sha256 of each file). Nothing in it is code, so a stranger's folder is safe to load. What the arrays
+mean is not known here. Format: 8 bytes little-endian length, a JSON header, then the arrays one after the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .config import parse_json
+from .errors import ConfigError, ModelError
+from .text import atomic_write
+
+FORMAT = 1  # of the model folder; raised when an older program could misread a newer folder
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+MAX_HEADER = 100 << 20
+
+TYPES = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+    "BF16": np.dtype("<u2"),  # the upper half of a float32
+}
+NAMES = {dtype: name for name, dtype in TYPES.items() if name != "BF16"}
+
+
+def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+    """Write named arrays; the file appears whole or not at all."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    begin = 0
+    for name in sorted(arrays):
+        array = arrays[name]
+        kind = NAMES[array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype]
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [begin, begin + array.nbytes]}
+        begin += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the arrays begin on a multiple of eight
+    with atomic_write(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in sorted(arrays):
+            file.write(np.ascontiguousarray(arrays[name]).tobytes())
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """The named arrays of a file; bfloat16 is widened to float32. ModelError where the file is not in order."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or not 2 <= length <= min(MAX_HEADER, len(data) - 8):
+        raise ModelError(f"{path}: not a safetensors file, or cut short ({len(data)} bytes)")
+    try:
+        header = parse_json(data[8 : 8 + length].decode(), str(path))
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        return {name: read_array(data, 8 + length, entry) for name, entry in entries.items()}
+    except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: damaged: {error}") from None
+
+
+def read_array(data: bytes, begin: int, entry: dict[str, Any]) -> np.ndarray:
+    """One array of a safetensors file, by its header entry."""
+    dtype, shape = TYPES[entry["dtype"]], [int(size) for size in entry["shape"]]
+    first, end = entry["data_offsets"]
+    if min(shape, default=0) < 0 or not 0 <= first <= end <= len(data) - begin:
+        raise ValueError("an array lies outside the file")
+    if math.prod(shape) * dtype.itemsize != end - first:
+        raise ValueError(f"an array of shape {shape} does not fit into {end - first} bytes")
+    array = np.frombuffer(data, dtype, math.prod(shape), begin + first).reshape(shape)
+    if entry["dtype"] == "BF16":
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array
+
+
+def nest(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Flat dotted names as nested dictionaries; groups named 0, 1, 2 … as lists."""
+    tree: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *groups, leaf = name.split(".")
+        branch = tree
+        for group in groups:
+            branch = branch.setdefault(group, {})
+            if not isinstance(branch, dict):
+                raise ModelError(f"weight {name!r}: {group!r} is a weight and a group at once")
+        branch[leaf] = array
+    return listed(tree)
+
+
+def listed(tree: Any) -> Any:
+    """Dictionaries whose keys are 0, 1, 2 … as lists."""
+    if not isinstance(tree, dict):
+        return tree
+    if tree and set(tree) == {str(index) for index in range(len(tree))}:
+        return [listed(tree[str(index)]) for index in range(len(tree))]
+    return {key: listed(value) for key, value in tree.items()}
+
+
+def sha256(path: Path) -> str:
+    """The check sum of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, extra: Mapping[str, Any] | None = None) -> None:
+    """Write manifest.json over all other files of the folder; done last, it makes the folder whole."""
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    content = {"format": FORMAT, **(extra or {}), "files": files}
+    with atomic_write(folder / MANIFEST) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def check_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest, after every file was compared with it; ModelError names the first that differs."""
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such folder; give a model folder (it holds {MANIFEST} and {WEIGHTS})")
+    if not path.is_file():
+        raise ModelError(f"{folder}: no {MANIFEST}; this is no model folder, or its writing was interrupted")
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"), str(path))
+        version, files = content["format"], content["files"]
+        entries = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in files.items()}
+    except (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: damaged: {error}") from None
+    if version != FORMAT:
+        raise ModelError(f"{path}: format {version!r}; this program reads format {FORMAT}: use the version that wrote it")
+    for name, (size, digest) in entries.items():
+        file = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ModelError(f"{path}: names {name!r}, which lies outside the folder")
+        if not file.is_file():
+            raise ModelError(f"{file}: missing; copy the model folder again")
+        if file.stat().st_size != size or sha256(file) != digest:
+            raise ModelError(f"{file}: differs from {MANIFEST} (changed or damaged); copy the model folder again")
+    return content

@@ -1,0 +1,288 @@
+"""subwords: every text comes back, no text makes a control id, and each id is the one that SentencePiece gives."""
+
+import importlib.util
+import itertools
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sequencing.data.subword_training import import_sentencepiece, train_sentencepiece, train_subwords
+from sequencing_np import subwords
+from sequencing_np.errors import ConfigError, DataError
+from sequencing_np.special import Special
+from sequencing_np.subwords import BYTES, SPACE, Subwords
+from sequencing_np.text import read_lines
+from sequencing_np.vocab import load_vocab, save_vocab
+
+needs_sentencepiece = pytest.mark.skipif(
+    importlib.util.find_spec("sentencepiece") is None, reason="sentencepiece is not installed"
+)
+
+TEXT = st.text(st.characters(codec="utf-8"))
+# texts in which merges happen, mixed with all that Unicode has
+WORDY = st.lists(
+    st.sampled_from(
+        ["the", "cat", "aaa", "ababab", " ", "  ", "ä", "<unk>", "</s>", "<0x41>", "<s>", "\u3000", "\t", "\0"]
+    )
+    | st.text(st.sampled_from("abcdet <>/sx04 "), max_size=8)
+    | st.characters(codec="utf-8")
+).map("".join)
+
+
+def corpus() -> list[str]:
+    """Made-up lines: words of few letters, so that they overlap and merge in many ways."""
+    generator = random.Random(1)
+    words = ["".join(generator.choices("abcdetäß東京", k=generator.randint(1, 9))) for _ in range(200)]
+    words += ["the", "cat", "aaaa", "ababab", "</s>", "<unk>", "<0x41>", "<0xE2>"]
+    return [" ".join(generator.choices(words, k=generator.randint(1, 9))) for _ in range(500)] + ["  two  spaces  "]
+
+
+def by_hand(special: Special = Special()) -> Subwords:
+    tokens = [*BYTES, SPACE, "a", "b", "c", f"{SPACE}a", "ab", "bc", "abc", "aa"]
+    return Subwords(tokens, [None] * 260 + [3, 0, 1, 4, 2], special)
+
+
+# --- by hand --------------------------------------------------------------------------------------------------------
+
+
+def test_smallest_rank_first_leftmost_on_ties() -> None:
+    vocab = by_hand()
+    assert vocab.pieces("abc") == [SPACE, "abc", "</s>"]  # ab, then ab+c
+    assert vocab.pieces("bcab") == [SPACE, "bc", "ab", "</s>"]
+    assert vocab.pieces("aaac") == [SPACE, "aa", "a", "c", "</s>"]
+    assert vocab.pieces("a") == [f"{SPACE}a", "</s>"]
+    assert vocab.pieces("a  b") == [f"{SPACE}a", SPACE, SPACE, "b", "</s>"]
+    assert vocab.pieces("é") == [SPACE, "<0xC3>", "<0xA9>", "</s>"]
+    assert vocab.pieces(SPACE) == [SPACE, "<0xE2>", "<0x96>", "<0x81>", "</s>"]
+    assert vocab.encode("") == [3] and vocab.encode("a", bos=True) == [2, 264, 3]
+
+
+def test_decode_cuts_and_shows() -> None:
+    vocab = by_hand()
+    assert vocab.decode([2, 264, 0, 1, 265, 3, 262]) == "a<unk>ab"
+    assert vocab.tokens_of([2, 264, 0, 1, 265, 3, 262]) == [f"{SPACE}a", "<unk>", "ab"]
+    assert vocab.decode(np.array([261, 262])) == "ab"
+    assert vocab.decode([4 + 0xE2, 4 + 0x96, 261]) == "\ufffda"
+    assert vocab.decode([]) == ""
+    with pytest.raises(DataError, match="the id 269 is outside the 269 ids"):
+        vocab.decode([269])
+
+
+@given(TEXT | WORDY, st.sampled_from([Special(), Special(268, 0, 100, 3), Special(7, 260, 4, 7)]))
+def test_every_text_comes_back(text: str, special: Special) -> None:
+    """T05 and D13."""
+    vocab = by_hand(special)
+    ids = vocab.encode(text)
+    assert ids[-1] == special.eos and not set(ids[:-1]) & set(special)
+    assert vocab.decode(ids) == text
+    assert len(vocab.pieces(text)) == len(ids)
+    assert vocab.encode(text, bos=True) == [special.bos, *ids]
+
+
+def slow(vocab: Subwords, ranks: dict[str, int], text: str) -> list[str]:
+    """The definition of byte-pair encoding, as it is written down: no cache, no queue, the whole text at once."""
+    parts = list(" " + text if text else "")
+    while True:
+        pairs = [(ranks.get(left + right), row) for row, (left, right) in enumerate(itertools.pairwise(parts))]
+        found = min(((rank, row) for rank, row in pairs if rank is not None), default=None)
+        if found is None:
+            return [part.replace(" ", SPACE) for part in parts]
+        parts[found[1] : found[1] + 2] = [parts[found[1]] + parts[found[1] + 1]]
+
+
+@given(st.text(st.sampled_from("aabbc "), max_size=40))
+def test_as_the_definition(text: str) -> None:
+    vocab = by_hand()
+    ranks = {" a": 3, "ab": 0, "bc": 1, "abc": 4, "aa": 2}
+    assert vocab.pieces(text)[:-1] == slow(vocab, ranks, text)
+
+
+def test_the_cache_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subwords, "CACHED_WORDS", 5)
+    vocab = by_hand()
+    texts = ["a" * size + " " + "bc" * size for size in range(50)] * 2
+    assert [vocab.encode(text) for text in texts] == [by_hand().encode(text) for text in texts]
+    assert len(vocab._cache) <= 5
+    ids = vocab.encode("abc")
+    ids.append(99)
+    assert vocab.encode("abc") != ids
+
+
+def test_very_long_words() -> None:
+    """D08, T05: time does not grow with the square of the length."""
+    for text in ["ab" * 50_000, "a" + "\u0301" * 10_000, "👩‍👩‍👧" * 5_000]:
+        vocab = by_hand()
+        assert vocab.decode(vocab.encode(text)) == text
+        assert not vocab._cache
+
+
+def test_half_a_surrogate_pair_is_named() -> None:
+    with pytest.raises(DataError, match=r"U\+D800"):
+        by_hand().encode("a\ud800")
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def test_saved_is_loaded(tmp_path: Path) -> None:
+    vocab = by_hand(Special(7, 260, 4, 7))
+    save_vocab(vocab, tmp_path / "vocab.json")
+    again = load_vocab(tmp_path / "vocab.json")
+    assert isinstance(again, Subwords)
+    assert again.to_json() == vocab.to_json()
+    assert again.encode("abc aab") == vocab.encode("abc aab")
+
+
+def test_without_ranks_the_order_of_ids_counts() -> None:
+    vocab = Subwords([*BYTES, SPACE, "a", "b", "c", "bc", "ab"])
+    assert vocab.pieces("abc") == [SPACE, "a", "bc", "</s>"]
+    assert Subwords.from_json(vocab.to_json()).pieces("abc") == [SPACE, "a", "bc", "</s>"]
+
+
+def altered(key: str, place: int, value: Any) -> dict[str, Any]:
+    document = json.loads(json.dumps(by_hand().to_json()))
+    document[key][place] = value
+    return document
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (altered("tokens", 4, "x"), "byte token <0x00> is missing"),
+        (altered("tokens", 261, "ab"), "id 265: the token 'ab' is a duplicate, it has id 261"),
+        (altered("tokens", 261, " "), "holds a space that is not U"),
+        (altered("tokens", 265, f"a{SPACE}"), "holds a space that is not U"),
+        (altered("tokens", 265, f"{SPACE}{SPACE}"), "holds a space that is not U"),
+        (altered("tokens", 265, 5), "5 is no string"),
+        (altered("tokens", 265, None), "id 265: a gap"),
+        (altered("ranks", 265, None), "rank of the token 'ab' is None; it must be a whole"),
+        (altered("ranks", 265, -1), "rank of the token 'ab' is -1"),
+        (altered("ranks", 265, 0.0), "rank of the token 'ab' is 0.0"),
+        (altered("ranks", 265, True), "rank of the token 'ab' is True"),
+        (altered("ranks", 265, 1), "'ab' and 'bc' have the same rank 1"),
+        (altered("ranks", 261, 9), "rank of the token 'a' is 9; it must be null"),
+        (altered("ranks", 4, 9), "rank of the token '<0x00>' is 9; it must be null"),
+        (altered("ranks", 0, 9), "id 0: the rank is 9; a special id has null"),
+        ({**by_hand().to_json(), "ranks": None}, "'ranks' must be a list of 269"),
+        ({**by_hand().to_json(), "ranks": [1]}, "'ranks' must be a list of 269"),
+        ({**by_hand().to_json(), "counts": []}, "unknown key 'counts'"),
+        ({**by_hand().to_json(), "kind": "delimited"}, "kind is 'delimited'"),
+    ],
+)
+def test_broken_documents(document: dict[str, Any], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        Subwords.from_json(document)
+
+
+# --- against SentencePiece ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[Subwords, Any]:
+    sentencepiece = pytest.importorskip("sentencepiece")
+    model = train_sentencepiece(corpus(), 500)
+    return import_sentencepiece(model, Special()), sentencepiece.SentencePieceProcessor(model_proto=model)
+
+
+@given(TEXT | WORDY)
+def test_same_ids_as_sentencepiece(trained: tuple[Subwords, Any], text: str) -> None:
+    vocab, reference = trained
+    assert vocab.decode(vocab.encode(text)) == text
+    text = text.replace(SPACE, "")  # which SentencePiece takes for a space
+    assert vocab.encode(text)[:-1] == reference.encode(text)
+    assert vocab.decode(vocab.encode(text)) == text
+    assert vocab.pieces(text)[:-1] == reference.encode(text, out_type=str)
+
+
+def test_same_tokens_as_sentencepiece(trained: tuple[Subwords, Any]) -> None:
+    vocab, reference = trained
+    assert len(vocab) == reference.get_piece_size() == 500
+    assert vocab.tokens[4:] == [reference.id_to_piece(token_id) for token_id in range(4, 500)]
+    long = "ab" * 5000 + "東京" * 100
+    assert vocab.encode(long)[:-1] == reference.encode(long)
+
+
+@needs_sentencepiece
+def test_same_ids_on_real_text(shared_data: Callable[[str], Path]) -> None:
+    import sentencepiece
+
+    folder = shared_data("tatoeba-en-de")
+    lines = [
+        text for name in ("dev", "test") for line in read_lines(folder / f"{name}.tsv.gz") for text in line.split("\t")
+    ]
+    assert len(lines) == 8000
+    model = train_sentencepiece(lines[:4000], 2000)
+    vocab, reference = import_sentencepiece(model, Special()), sentencepiece.SentencePieceProcessor(model_proto=model)
+    ids = [vocab.encode(line) for line in lines]
+    assert [row[:-1] for row in ids] == reference.encode(lines)
+    assert [vocab.decode(row) for row in ids] == lines
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+@needs_sentencepiece
+def test_training_is_repeatable_and_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    first, second = (train_subwords(iter(corpus()), 400) for _ in range(2))
+    assert first.to_json() == second.to_json() and len(first) == 400
+    assert capfd.readouterr() == ("", "")
+    other = train_subwords(corpus(), 400, special=Special(pad=3, unk=0, bos=1, eos=2))
+    assert other.special == Special(3, 0, 1, 2) and other.tokens[4:] == first.tokens[4:]
+
+
+@needs_sentencepiece
+def test_the_largest_possible_size_is_told_and_right() -> None:
+    lines = corpus()[:20]
+    with pytest.raises(
+        DataError, match=r"too small for 9999 subwords: its 20 lines make at most ([0-9]+); ask"
+    ) as caught:
+        train_subwords(lines, 9999)
+    largest = int(str(caught.value).partition("at most ")[2].partition(";")[0])
+    assert len(train_subwords(lines, largest)) == largest
+    with pytest.raises(DataError, match=f"at most {largest}"):
+        train_subwords(lines, largest + 1)
+
+
+@needs_sentencepiece
+def test_what_cannot_be_trained() -> None:
+    for lines in ([], ["", "  "]):
+        with pytest.raises(DataError, match="no lines that are not empty"):
+            train_subwords(lines, 300)
+    with pytest.raises(ConfigError, match=r"size 264 is too small: .* need 2[0-9][0-9];"):
+        train_subwords(corpus(), 264)
+    for arguments in ({"size": 260}, {"size": 0}, {"size": 300.0}, {"size": 300, "character_coverage": 0.5}):
+        with pytest.raises(ConfigError, match=r"size|coverage"):
+            train_subwords(corpus(), **arguments)
+    with pytest.raises(ConfigError, match="all four must differ"):
+        train_subwords(corpus(), 300, special=Special(3, 1, 2, 3))
+
+
+@needs_sentencepiece
+def test_errors_of_the_corpus_come_through() -> None:
+    def lines() -> Iterator[str]:
+        yield "abc"
+        raise DataError("corpus.en:2: bad")
+
+    with pytest.raises(DataError, match=r"corpus\.en:2: bad"):
+        train_subwords(lines(), 300)
+
+
+@needs_sentencepiece
+def test_odd_lines_are_learnt_from(trained: tuple[Subwords, Any]) -> None:
+    odd = ["a\0b" * 5, f"x{SPACE}y", "tab\there", "\u2028\x85", "<0x41> </s> <s> <unk>" * 20, "k" * 5000]
+    vocab = train_subwords([*odd, *corpus()], 450)
+    assert [vocab.decode(vocab.encode(line)) for line in odd] == odd
+
+
+def test_without_sentencepiece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    with pytest.raises(ConfigError, match=r"pip install 'sequencing-nn\[train\]'"):
+        train_subwords(["abc"], 300)
