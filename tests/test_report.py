@@ -233,7 +233,7 @@ def test_a_run_that_has_only_begun_says_so(tmp_path: Path) -> None:
     assert "no records yet" in read(write_report(run)).words
     (run / "metrics.jsonl").write_bytes(b'{"kind":"train","step":1,"loss":3.0}\n')
     page = read(write_report(run))
-    assert "No validation yet" in page.words and "1 steps" in page.words
+    assert "No validation yet" in page.words and "begun 1 step No" in page.words
     assert page.tags.count("svg") == 1
 
 

@@ -125,7 +125,7 @@ def test_what_cannot_be_built() -> None:
         (Special(-1, 1, 2, 3), "special id pad is -1"),
         (Special(0, 1, 2, 10**30), "special id eos is 1000"),
         (Special(0, True, 2, 3), "special id unk is True"),
-        (Special()._replace(pad=0.0), "special id pad is 0.0"),
+        (Special._make([0.0, 1, 2, 3]), "special id pad is 0.0"),
     ],
 )
 def test_special_ids_are_told_apart(special: Special, words: str) -> None:

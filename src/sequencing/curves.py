@@ -5,8 +5,8 @@ from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
-WIDTH, HEIGHT = 480, 232
-LEFT, RIGHT, TOP, BOTTOM = 52, 22, 10, 40
+WIDTH, HEIGHT = 400, 224
+LEFT, RIGHT, TOP, BOTTOM = 54, 24, 10, 42
 MOST_POINTS = 240  # a longer series is averaged down to so many
 FEW_POINTS = 40  # up to so many, each point is a dot with its value
 
@@ -42,7 +42,7 @@ def curve_svg(title: str, series: list[Series], clock: list[Point], best: float 
     """The series in one frame; `clock` gives the seconds at some steps, `best` is a step to mark."""
     points = [point for line in series for point in line.points]
     last = max(point.step for point in points)
-    round_steps = axis_of([0.0, last], wanted=5)
+    round_steps = axis_of([0.0, last], wanted=4)
     steps = round_steps._replace(high=last or 1.0, ticks=[tick for tick in round_steps.ticks if tick <= last])
     values = axis_of([point.value for point in points], wanted=5, may_be_logarithmic=True)
     parts = [

@@ -50,10 +50,10 @@ METRICS: dict[str, tuple[str, Callable[[float], str]]] = {  # in the order in wh
 CURVES = (  # title, (name, kind, key) of each line, factor
     ("Loss", (("train", "train", "loss"), ("dev", "dev", "loss")), 1),
     ("Right on dev, %", (("sentences", "dev", "exact_match"), ("tokens", "dev", "token_accuracy")), 100),
-    ("BLEU and chrF on dev", (("BLEU", "dev", "bleu"), ("chrF", "dev", "chrf")), 1),
+    ("BLEU and chrF", (("BLEU", "dev", "bleu"), ("chrF", "dev", "chrf")), 1),
     ("Learning rate", (("train", "train", "learning_rate"),), 1),
     ("Gradient norm", (("train", "train", "gradient_norm"),), 1),
-    ("Target tokens per second", (("train", "train", "tokens_per_second"),), 1),
+    ("Target tokens/s", (("train", "train", "tokens_per_second"),), 1),
 )
 
 
@@ -73,7 +73,7 @@ def _page(run: Run) -> str:
     last = max([*run.train, *run.dev], key=lambda record: record["step"], default={})
     seconds, epoch = number(last.get("seconds")), number(last.get("epoch", (run.train or [{}])[-1].get("epoch")))
     known = [
-        f"{last['step']:,.0f} steps" if last else "no steps yet",
+        f"{last['step']:,.0f} step{'s' * (last['step'] != 1)}" if last else "no steps yet",
         "" if seconds is None else f"in {duration_text(seconds)}",
         "" if epoch is None else f"· epoch {epoch:g}",
     ]
@@ -101,11 +101,12 @@ def _none(why: str) -> str:
 
 
 def _numbers(run: Run, last: Record) -> str:
-    groups = [("Test", run.test, True), (f"Dev, best at step {run.best.get('step', 0):,}", run.best, not run.test)]
+    dev = {key: value for key, value in run.best.items() if key != "signature" or value != run.test.get(key)}
+    groups = [("Test", run.test, True), (f"Dev, best at step {run.best.get('step', 0):,}", dev, not run.test)]
     blocks = []
     for title, record, first in groups:
         shown = {key: value for key, value in record.items() if key != "parameters"}
-        blocks.append(_number_block(title, shown, ("step", "seconds") if record is run.best else ("step",), first))
+        blocks.append(_number_block(title, shown, ("step", "seconds") if record is dev else ("step",), first))
     speeds = [speed for record in run.train if (speed := number(record.get("tokens_per_second"))) is not None]
     training = {
         "parameters": run.parameters,
@@ -137,21 +138,22 @@ def _curves(run: Run) -> str:
     clock = sorted(_points([*run.train, *run.dev], "seconds"))
     figures = []
     for title, lines, factor in CURVES:
-        series = []
+        series: list[Series] = []
         for name, kind, key in lines:
             points = [Point(step, factor * value) for step, value in _points(records[kind], key)]
             if points:
                 series.append(Series(name, points, "second" if series else "first"))
         if series:
             best = number(run.best.get("step")) if any(kind == "dev" for _, kind, _ in lines) else None
-            legend = "".join(
-                f'<span><i class="{line.style}"></i>{line.name} <span class="value">'
-                f"{number_text(line.points[-1].value)}</span></span>"
-                for line in series
-            )
+            legend = "".join(_legend(line, alone=len(series) == 1) for line in series)
             picture = curve_svg(title, series, clock, best)
             figures.append(f"<figure><figcaption><b>{title}</b>{legend}</figcaption>{picture}</figure>")
     return f'<div class="grid">{"".join(figures)}</div>' if figures else _none("Nothing to draw yet.")
+
+
+def _legend(line: Series, alone: bool) -> str:
+    value = f'<span class="value">{number_text(line.points[-1].value)}</span>'
+    return f"<span>last {value}</span>" if alone else f'<span><i class="{line.style}"></i>{line.name} {value}</span>'
 
 
 def _points(records: list[Record], key: str) -> list[Point]:
@@ -197,8 +199,11 @@ def _step_text(step: object) -> str:
 def _difference(prediction: str, target: str) -> str:
     """The prediction as HTML: what the target does not have is <del>, what only the target has is <ins>."""
     ours, theirs = (_pieces(text[:LONGEST_COMPARED], target) for text in (prediction, target))
+    matcher = SequenceMatcher(None, ours, theirs, autojunk=False)
+    if prediction and matcher.ratio() < 0.5:  # nothing to compare: the common letters are chance
+        return f"<del>{_text(prediction)}</del>"
     parts = []
-    for _, start, end, other_start, other_end in SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
+    for _, start, end, other_start, other_end in matcher.get_opcodes():
         wrong, missing = "".join(ours[start:end]), "".join(theirs[other_start:other_end])
         if wrong == missing:
             parts.append(_text(wrong))
@@ -222,7 +227,10 @@ def _attention(run: Run) -> str:
                 figures.append(f"<figure>{attention_svg(record)}</figure>")
             except DataError:  # a sample of a model without attention
                 continue
-    key = f"After step {_step_text(last)}: each row is a token the model wrote, each column a token it read."
+    key = (
+        f"After step {_step_text(last)}: each row is a token the model wrote, each column a token it read; "
+        "the stronger the colour, the more it looked there."
+    )
     return (
         f'<p class="muted">{key}</p><div class="pictures">{"".join(figures)}</div>'
         if figures

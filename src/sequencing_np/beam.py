@@ -13,7 +13,8 @@ import numpy as np
 
 from .arrays import Arrays
 from .errors import SearchError
-from .feedback import Hypothesis, Limits, Turn, banned_ids
+from .feedback import Hypothesis, Turn, banned_ids
+from .limits import Limits
 from .state import Memory, Output
 from .special import Special
 
@@ -63,7 +64,7 @@ class BeamFeedBack:
         self,
         special: Special,
         size: int = 5,
-        limits: Limits = Limits(),  # noqa: B008 (immutable)
+        limits: Limits = Limits(),
         *,
         length_penalty: str = "average",
         alpha: float = 1.0,

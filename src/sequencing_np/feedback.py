@@ -13,6 +13,7 @@ import numpy as np
 
 from .arrays import Arrays
 from .errors import SearchError
+from .limits import Limits
 from .state import Array, Memory, Output
 from .special import Special
 
@@ -85,20 +86,6 @@ class Sampler:
             scaled[:, banned] = -np.inf
         ids = arrays.draw(scaled, self.generator.random(len(logits)), self.top_k, self.top_p)
         return Choice(ids, arrays.log_prob(logits[:, None], ids[:, None])[:, 0])
-
-
-class Limits(NamedTuple):
-    """How long an answer may be: at most `factor` x source tokens + `constant`, and never over `longest`."""
-
-    factor: float = 2.0
-    constant: int = 20
-    longest: int = 1000
-    shortest: int = 0  # tokens before the end symbol is allowed
-
-    def of(self, source_mask: np.ndarray) -> np.ndarray:  # (B, S) -> (B,)
-        """The largest number of tokens of each sentence, its end symbol counted."""
-        limit = np.floor(self.factor * source_mask.sum(axis=1) + self.constant).astype(np.int64)
-        return np.maximum(np.minimum(limit, self.longest), self.shortest + 1)
 
 
 def banned_ids(special: Special, before_end: bool) -> np.ndarray:
@@ -177,7 +164,7 @@ class SampleFeedBack:
     def __init__(
         self,
         special: Special,
-        limits: Limits = Limits(),  # noqa: B008 (immutable)
+        limits: Limits = Limits(),
         *,
         pick: Pick = argmax,
         prefix: Sequence[Sequence[int]] | None = None,

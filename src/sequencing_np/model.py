@@ -40,6 +40,8 @@ class ModelConfig:
 
 def model_config(values: Mapping[str, Any], origin: Origin, path: tuple[str, ...] = ()) -> ModelConfig:
     """A ModelConfig from nested mappings; each part's `type` chooses the dataclass that reads the rest of it."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{origin.at(path)}: expected a table of settings, got {values!r}")
     values = dict(values)
     parts = {}
     for name, table in CONFIGS.items():

@@ -14,7 +14,7 @@ from sequencing_np.special import END, FORMAT, UNKNOWN, Special, content, lone_s
 
 SPACE = "\u2581"
 BYTES = {f"<0x{byte:02X}>": byte for byte in range(256)}
-CACHED_WORDS = 1 << 16
+CACHED_WORDS = 1 << 17
 CACHED_LENGTH = 64
 
 
@@ -30,7 +30,7 @@ class Subwords:
         self,
         tokens: Sequence[str],
         ranks: Sequence[int | None] | None = None,
-        special: Special = Special(),  # noqa: B008 (it cannot be changed)
+        special: Special = Special(),
     ) -> None:
         self.special = special
         self.tokens = place(tokens, special)
@@ -59,7 +59,7 @@ class Subwords:
                 self._ranks[text] = rank
         if missing:
             raise DataError(f"the byte token {min(missing)} is missing; all 256 from <0x00> to <0xFF> must be there")
-        self._cache: dict[str, list[int]] = {}  # forgotten when full; what is in it never changes an answer
+        self._cache: dict[str, tuple[int, ...]] = {}  # forgotten when full; what is in it never changes an answer
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -86,7 +86,7 @@ class Subwords:
         """The text as encode splits it: one piece for each id that encode returns."""
         return [*self.tokens_of(self.encode(text)), END]
 
-    def _learn(self, word: str) -> list[int]:
+    def _learn(self, word: str) -> Sequence[int]:
         """The ids of a word and the space before it, kept for the next time."""
         if (surrogate := lone_surrogate(word)) is not None:
             raise DataError(f"the text {word[:40]!r} holds {surrogate}, half a surrogate pair, which is no character")
@@ -99,7 +99,7 @@ class Subwords:
         if len(word) <= CACHED_LENGTH:
             if len(self._cache) >= CACHED_WORDS:
                 self._cache.clear()
-            self._cache[word] = ids
+            self._cache[word] = tuple(ids)
         return ids
 
     def _merge(self, word: str) -> list[str]:

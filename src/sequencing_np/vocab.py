@@ -67,7 +67,7 @@ class Vocab:
         self,
         tokens: Sequence[str],
         delimiter: str = " ",
-        special: Special = Special(),  # noqa: B008 (it cannot be changed)
+        special: Special = Special(),
         counts: Sequence[int] | None = None,
     ) -> None:
         if not isinstance(delimiter, str) or "\n" in delimiter or lone_surrogate(delimiter):
@@ -145,7 +145,7 @@ def build_vocab(
     delimiter: str = " ",
     min_count: int = 1,
     max_size: int | None = None,
-    special: Special = Special(),  # noqa: B008
+    special: Special = Special(),
 ) -> Vocab:
     """The tokens of a text, the most frequent first, ties in the order of their code points.
 

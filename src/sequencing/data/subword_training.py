@@ -21,7 +21,7 @@ def train_subwords(
     size: int,
     *,
     character_coverage: float = 0.9995,
-    special: Special = Special(),  # noqa: B008 (it cannot be changed)
+    special: Special = Special(),
 ) -> Subwords:
     """Subwords with exactly `size` ids, the special ones and 256 bytes included.
 
@@ -37,7 +37,7 @@ def train_sentencepiece(
     size: int,
     *,
     character_coverage: float = 0.9995,
-    special: Special = Special(),  # noqa: B008
+    special: Special = Special(),
 ) -> bytes:
     """A serialised SentencePiece model that encodes as the Subwords imported from it (U+2581 in a text apart)."""
     sentencepiece = _sentencepiece()

@@ -161,7 +161,7 @@ class Progress:
 
     def _make_bar(self) -> Any:
         try:
-            if not self._stream.isatty():
+            if not self._stream.isatty() or 0 in _size(self._stream):
                 return None
             from tqdm import tqdm
         except (ImportError, ValueError):  # without tqdm, or on a closed stream: plain lines
@@ -253,6 +253,14 @@ class Progress:
             if self._bar is not None:
                 self._bar.disable = True
             self._bar, self._kinds, self._pending = None, {}, ""
+
+
+def _size(terminal: TextIO) -> tuple[int, ...]:
+    """Columns and lines of a terminal, as far as it has them; some containers' terminals say 0: no bar fits there."""
+    try:
+        return tuple(os.get_terminal_size(terminal.fileno()))
+    except OSError:
+        return ()
 
 
 def _shortened(text: str) -> str:

@@ -1,0 +1,173 @@
+"""What a training run is made of: data, vocabularies, architecture, learning, search, as one frozen RunConfig.
+
+A run is a TOML file; `--set key=value` is laid over it; the resolved configuration is saved with the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sequencing_np.config import Origin, build, choose, override, read_toml, require, to_dict
+from sequencing_np.model import model_config
+from sequencing_np.translate import SearchConfig
+
+Files = tuple[str | tuple[str, ...], ...]  # "pairs.tsv.gz" or ("text.en.gz", "text.de.gz")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Corpora, and how they are read. Paths are absolute or relative to the configuration file."""
+
+    train: Files
+    dev: Files = ()
+    test: Files = ()
+    max_length: int = 256  # tokens a side; longer training pairs are dropped and counted
+    window: int = 200_000  # pairs that are sorted and shuffled together
+
+    def __post_init__(self) -> None:
+        require(len(self.train) > 0, "train: give at least one file")
+        for name in ("train", "dev", "test"):
+            for part in getattr(self, name):
+                pair = isinstance(part, tuple)
+                require(not pair or len(part) == 2, f"{name}: {part}: parallel files come in twos, [source, target]")
+
+
+@dataclass(frozen=True)
+class SideConfig:
+    """The vocabulary of one side."""
+
+    level: str = "words"  # a row of LEVELS
+    delimiter: str = ""  # of level "delimited": what stands between two tokens
+    size: int = 32_000  # ids at most
+    min_count: int = 1  # rarer tokens become UNK
+    file: str = ""  # read from this file instead: `token` or `token<TAB>count` lines, or a .json vocabulary
+
+    def __post_init__(self) -> None:
+        choose(dict.fromkeys(LEVELS), self.level, "level")
+        require(self.size >= 5, f"size {self.size}: must be at least 5 (four special ids and a token)")
+        require(self.min_count >= 1, f"min_count {self.min_count}: must be 1 or more")
+
+
+LEVELS = ("words", "characters", "delimited", "subwords")
+
+
+@dataclass(frozen=True)
+class VocabConfig:
+    """How text becomes ids."""
+
+    source: SideConfig = field(default_factory=SideConfig)
+    target: SideConfig = field(default_factory=SideConfig)
+    joint: bool = False  # one vocabulary for both sides, as `source` describes it
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The learning rate over time: a warm-up from zero, then a row of SCHEDULES in `sequencing.optim`."""
+
+    type: str = "inverse_square_root"
+    warmup: int = 400  # steps
+    half_life: int = 1000  # steps in which an exponential decay halves the rate
+    final: float = 0.0  # what linear and cosine decay end at, as a share of the rate
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Scheduled sampling: how often the decoder reads the target's word and not its own (Bengio et al. 2015)."""
+
+    type: str = "constant"  # a row of TEACHER_RATES in `sequencing.optim`
+    rate: float = 1.0  # constant: the rate; else the rate at the start
+    final: float = 0.0  # what linear decay ends at
+    scale: float = 10_000.0  # steps: the slope of linear, the time constant of exponential and inverse_sigmoid
+    per_sentence: bool = False
+    draw: bool = False  # draw the own word from the softmax; false: take the likeliest
+
+    def __post_init__(self) -> None:
+        require(0 <= self.rate <= 1 and 0 <= self.final <= 1, f"rate {self.rate}, final {self.final}: must be 0 to 1")
+        require(self.scale > 0, f"scale {self.scale}: must be above 0 steps")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to learn, and when to stop: whichever of steps, epochs, minutes and patience comes first."""
+
+    batch_tokens: int = 4096  # padded tokens a batch, on the longer side
+    steps: int = 0  # updates; 0: no limit
+    epochs: int = 0  # passes over the data; 0: no limit
+    minutes: float = 0.0  # of training, validation included; 0: no limit
+    patience: int = 0  # validations without a better score before it stops; 0: never
+    optimizer: str = "adam"  # a row of OPTIMIZERS
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    betas: tuple[float, ...] = (0.9, 0.98)
+    momentum: float = 0.0  # sgd only
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    clip: float = 1.0  # largest norm of the gradient; 0: unbounded
+    label_smoothing: float = 0.0
+    normalize: str = "tokens"  # a row of NORMALIZERS in `sequencing.loss`
+    teacher: SamplingConfig = field(default_factory=SamplingConfig)
+    average: float = 0.0  # decay of the exponential moving average that is validated and saved; 0: none
+    validate_every: int = 500  # steps
+    validate_sentences: int = 1000  # of dev, for decoding; the loss is taken over all of it
+    select: str = "bleu"  # a row of METRICS in `sequencing.evaluate`: what the best model is chosen by
+    samples: int = 5  # src/prd/trg triples shown at each validation
+    log_every: int = 50  # steps
+    save_minutes: float = 5.0  # between checkpoints
+    tensorboard: bool = False
+    threads: int = 0  # 0: PyTorch's own choice
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 …
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        positive = ("batch_tokens", "validate_every", "validate_sentences", "log_every")
+        for name in positive:
+            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
+        for name in ("steps", "epochs", "minutes", "patience", "clip", "weight_decay", "samples", "seed", "threads"):
+            require(getattr(self, name) >= 0, f"{name} {getattr(self, name)}: must be 0 (none) or more")
+        require(self.learning_rate > 0, f"learning_rate {self.learning_rate}: must be above 0")
+        require(0 <= self.label_smoothing < 1, f"label_smoothing {self.label_smoothing}: must be from 0 to below 1")
+        require(0 <= self.average < 1, f"average {self.average}: must be from 0 (none) to below 1")
+        require(len(self.betas) == 2, f"betas {list(self.betas)}: two numbers")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run."""
+
+    data: DataConfig
+    model: Any  # a ModelConfig; its sizes come from the vocabularies
+    vocab: VocabConfig = field(default_factory=VocabConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)  # of validation and, unless told otherwise, of translate
+
+
+def run_config(values: dict[str, Any], origin: Origin) -> RunConfig:
+    """A RunConfig from nested mappings; ConfigError names what does not belong."""
+    model = model_config(values.get("model", {}), origin, ("model",))
+    return replace(build(RunConfig, {**values, "model": None}, origin), model=model)
+
+
+def read_run_config(path: str | Path, settings: Iterable[str] = ()) -> RunConfig:
+    """The configuration in a TOML file (or in the config.json of a run) with `key=value` settings laid over it."""
+    values, origin = read_toml(path)
+    config = run_config(override(values, settings), origin)
+    return replace(config, data=located(config.data, Path(path).resolve().parent))
+
+
+def located(data: DataConfig, folder: Path) -> DataConfig:
+    """The same data with absolute paths."""
+
+    def absolute(part: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(part, tuple):
+            return tuple(str(folder / name) for name in part)
+        return str(folder / part)
+
+    return replace(data, **{name: tuple(map(absolute, getattr(data, name))) for name in ("train", "dev", "test")})
+
+
+def saved(config: RunConfig) -> dict[str, Any]:
+    """The configuration as it stands in a run folder: `run_config` reads it back."""
+    return to_dict(config)
+

@@ -1,0 +1,99 @@
+"""A model on disk: what the trainer saves and the runtime loads, checked to the byte.
+
+config.json (architecture and length limits), weights.safetensors, source.vocab.json, target.vocab.json, manifest.json.
+Which library runs the model is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .config import Origin, build, parse_json, to_dict
+from .errors import ConfigError, ModelError
+from .limits import Limits
+from .model import ModelConfig, model_config
+from .text import atomic_write
+from .vocab import Vocabulary, load_vocab, save_vocab
+from .weights import MANIFEST, WEIGHTS, check_manifest, read_safetensors, write_manifest, write_safetensors
+
+CONFIG = "config.json"
+VOCABULARIES = ("source.vocab.json", "target.vocab.json")
+
+
+class ModelFolder(NamedTuple):
+    """Everything a model folder holds."""
+
+    config: ModelConfig
+    limits: Limits  # how long an answer may be, as seen in training
+    source_vocab: Vocabulary
+    target_vocab: Vocabulary
+    weights: dict[str, np.ndarray]
+
+
+def read_model_folder(folder: str | Path) -> ModelFolder:
+    """A model folder whose files all agree with its manifest. ModelError names the file that does not."""
+    folder = Path(folder)
+    check_manifest(folder)
+    config, limits = read_config(folder / CONFIG)
+    source, target = (load_vocab(folder / name) for name in VOCABULARIES)
+    for vocab, size, name in zip((source, target), (config.source_size, config.target_size), VOCABULARIES, strict=True):
+        if len(vocab) != size:
+            raise ModelError(f"{folder / name}: {len(vocab)} ids, the model has {size}; it belongs to another model")
+    return ModelFolder(config, limits, source, target, read_safetensors(folder / WEIGHTS))
+
+
+def read_config(path: Path) -> tuple[ModelConfig, Limits]:
+    """The architecture and the length limits of a model folder."""
+    try:
+        values = parse_json(path.read_text(encoding="utf-8"), str(path))
+        origin = Origin(str(path))
+        return model_config(values["model"], origin, ("model",)), build(Limits, values["limits"], origin, ("limits",))
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ConfigError) as error:
+        raise ModelError(f"{path}: cannot be read as a model's configuration: {error}") from None
+
+
+def write_model_folder(folder: Path, model: ModelFolder, extra: Mapping[str, Any] | None = None) -> None:
+    """Write all files beside the folder's place, then move them there: it is whole or as it was before.
+
+    `extra` goes into the manifest (the step, the measured quality).
+    """
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    content = {"model": to_dict(model.config), "limits": to_dict(model.limits)}
+    with atomic_write(fresh / CONFIG) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+    write_safetensors(fresh / WEIGHTS, model.weights)
+    for vocab, name in zip((model.source_vocab, model.target_vocab), VOCABULARIES, strict=True):
+        save_vocab(vocab, fresh / name)
+    write_manifest(fresh, extra)
+    replace_folder(fresh, folder)
+
+
+def replace_folder(fresh: Path, folder: Path) -> None:
+    """Put a finished folder in the place of another one; the old one is removed only after the new one stands."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def copy_model_folder(folder: Path, target: Path) -> None:
+    """Copy a checked model folder to a new place; ModelError when something else stands there."""
+    check_manifest(folder)
+    if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise ModelError(f"{target}: exists and is no model folder; give a new or empty folder")
+    fresh = target.with_name(f".{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(folder, fresh)
+    check_manifest(fresh)
+    replace_folder(fresh, target)

@@ -1,0 +1,198 @@
+"""Text in, text out: sentences are sorted by length, searched in batches and given back in their order.
+
+Works with a model of either floor. It knows which search is wanted (SearchConfig), not how one goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from .arrays import Arrays
+from .batch import PadIds, in_order, length_batches, make_batch, pad
+from .beam import LENGTH_PENALTIES, BeamFeedBack
+from .config import choose, require
+from .decode import Decoder, dynamic_decode
+from .feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler, TrainingFeedBack
+from .limits import Limits
+from .model import build_model
+from .model_folder import read_model_folder
+from .state import Memory
+from .vocab import Vocabulary
+from .weights import nest
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What to search for, and how much at once."""
+
+    beam: int = 5  # hypotheses kept; 1 is greedy
+    length_penalty: str = "average"  # a row of LENGTH_PENALTIES: what a log-probability is divided by
+    alpha: float = 1.0  # its exponent
+    n_best: int = 1  # answers wanted, at most `beam`
+    sample: bool = False  # draw one answer instead of searching for the best
+    temperature: float = 1.0  # of a draw
+    top_k: int = 0  # draw from the k likeliest ids; 0: all
+    top_p: float = 1.0  # draw from the nucleus of this mass
+    seed: int = 1  # of the draws
+    batch_tokens: int = 4096  # padded source tokens x hypotheses in one batch
+    alignments: bool = False  # keep the attention of each token
+    max_length: int = 0  # longest answer in tokens; 0: as the model saw in training
+
+    def __post_init__(self) -> None:
+        require(1 <= self.beam <= 1000, f"beam {self.beam}: must be from 1 (greedy) to 1000")
+        choose(LENGTH_PENALTIES, self.length_penalty, "length_penalty")
+        require(0 <= self.alpha < 100, f"alpha {self.alpha}: must be 0 or more; 1 is usual")
+        require(1 <= self.n_best <= self.beam, f"n_best {self.n_best}: must be from 1 to the beam size {self.beam}")
+        require(not self.sample or self.n_best == 1, "sample draws one answer a sentence: n_best must be 1")
+        require(0 < self.temperature < 1e6, f"temperature {self.temperature}: must be above 0")
+        require(self.top_k >= 0, f"top_k {self.top_k}: must be 0 (all) or more")
+        require(0 < self.top_p <= 1, f"top_p {self.top_p}: must be above 0 and at most 1")
+        require(self.batch_tokens >= 1, f"batch_tokens {self.batch_tokens}: must be 1 or more")
+        require(self.max_length >= 0, f"max_length {self.max_length}: must be 0 (the model's) or more")
+
+
+class RunnableModel(Protocol):
+    """What a Translator asks of a model."""
+
+    @property
+    def arrays(self) -> Arrays: ...
+    @property
+    def decoder(self) -> Decoder: ...
+    def encode(self, source: np.ndarray, mask: np.ndarray) -> Memory: ...
+
+
+class Answer(NamedTuple):
+    """One hypothesis as text."""
+
+    text: str
+    score: float  # what answers are ranked by: log-probability over length penalty
+    log_prob: float  # natural logarithm
+    tokens: list[str]  # the end symbol last, where it was reached
+    token_log_probs: list[float]
+    alignment: np.ndarray | None  # (T, S) attention of each token
+    finished: bool  # False: cut at the length limit
+
+
+class Translation(NamedTuple):
+    """What is said to one line."""
+
+    source: str
+    source_tokens: list[str]  # the end symbol last
+    answers: list[Answer]  # best first; none where the model answered NaN
+
+    @property
+    def text(self) -> str:
+        """The best answer, or nothing."""
+        return self.answers[0].text if self.answers else ""
+
+
+class Scored(NamedTuple):
+    """How likely a given target is."""
+
+    log_prob: float  # natural logarithm of the whole target, its end symbol included
+    token_log_probs: list[float]
+
+
+class Translator:
+    """A model with its vocabularies.
+
+    >>> translator = Translator.load("runs/demo/model")        # doctest: +SKIP
+    >>> translator.translate(["two hundred and five"])[0].text  # doctest: +SKIP
+    'zweihundertfünf'
+    """
+
+    def __init__(
+        self, model: RunnableModel, source_vocab: Vocabulary, target_vocab: Vocabulary, limits: Limits | None = None
+    ) -> None:
+        self.model, self.source_vocab, self.target_vocab = model, source_vocab, target_vocab
+        self.limits = limits or Limits()
+
+    @classmethod
+    def load(cls, folder: str | Path, dtype: Any = np.float32) -> Translator:
+        """A Translator on NumPy from a model folder. Raises ModelError when the folder is not in order."""
+        parts = read_model_folder(folder)
+        weights = {name: array.astype(dtype) for name, array in parts.weights.items()}
+        return cls(build_model(parts.config, nest(weights)), parts.source_vocab, parts.target_vocab, parts.limits)
+
+    def translate(self, lines: Sequence[str], search: SearchConfig = SearchConfig()) -> list[Translation]:
+        """One Translation for each line, in the same order. A blank line is answered without asking the model."""
+        encoded = [self.source_vocab.encode(line) for line in lines]
+        asked = [row for row, line in enumerate(lines) if line.strip()]
+        lengths = np.array([len(encoded[row]) for row in asked], dtype=np.int64)
+        groups = []
+        for positions in length_batches(lengths, max(search.batch_tokens // search.beam, 1)):
+            found = self.search([encoded[asked[position]] for position in positions], search)
+            groups.append((positions, found))
+        hypotheses: dict[int, list[Hypothesis]] = dict(zip(asked, in_order(groups, len(asked)), strict=True))
+        return [self.say(line, encoded[row], hypotheses.get(row)) for row, line in enumerate(lines)]
+
+    def stream(
+        self, lines: Iterable[str], search: SearchConfig = SearchConfig(), window: int = 4096
+    ) -> Iterator[Translation]:
+        """The same for any number of lines in bounded memory: `window` of them are sorted and searched together."""
+        lines = iter(lines)
+        while part := list(islice(lines, window)):
+            yield from self.translate(part, search)
+
+    def search(self, sources: Sequence[Sequence[int]], search: SearchConfig) -> list[list[Hypothesis]]:
+        """One batch of ids."""
+        padded = pad(sources, self.source_vocab.special.pad)
+        memory = self.model.encode(padded.ids, padded.mask)
+        return dynamic_decode(self.model.decoder, memory, self.feedback(search))
+
+    def feedback(self, search: SearchConfig) -> FeedBack[list[list[Hypothesis]]]:
+        """The feedback that a SearchConfig asks for."""
+        special = self.target_vocab.special
+        limits = self.limits
+        if search.max_length:
+            limits = replace(limits, factor=0.0, constant=search.max_length, longest=search.max_length)
+        if search.sample:
+            generator = np.random.default_rng(search.seed)
+            pick = Sampler(generator, search.temperature, search.top_k, search.top_p)
+            return SampleFeedBack(special, limits, pick=pick, alignments=search.alignments)
+        if search.beam == 1:
+            return SampleFeedBack(special, limits, alignments=search.alignments)
+        return BeamFeedBack(
+            special,
+            search.beam,
+            limits,
+            length_penalty=search.length_penalty,
+            alpha=search.alpha,
+            n_best=search.n_best,
+            alignments=search.alignments,
+        )
+
+    def say(self, line: str, ids: Sequence[int], hypotheses: list[Hypothesis] | None) -> Translation:
+        """Hypotheses as text; None stands for a line that was not asked."""
+        pieces = self.source_vocab.pieces(line)
+        if hypotheses is None:
+            return Translation(line, pieces, [Answer("", 0.0, 0.0, [], [], None, True)])
+        answers = []
+        for found in hypotheses:
+            tokens = self.target_vocab.tokens_of(found.tokens) + (["</s>"] if found.finished else [])
+            text = self.target_vocab.decode(found.tokens)
+            rest = (found.token_log_probs, found.alignment, found.finished)
+            answers.append(Answer(text, found.score, found.log_prob, tokens, *rest))
+        return Translation(line, pieces, answers)
+
+    def score(self, pairs: Sequence[tuple[str, str]], batch_tokens: int = 4096) -> list[Scored]:
+        """How likely the model finds each target of (source, target) pairs, in their order."""
+        encoded = [(self.source_vocab.encode(source), self.target_vocab.encode(target)) for source, target in pairs]
+        lengths = np.array([[len(source), len(target)] for source, target in encoded]).reshape(-1, 2)
+        special = self.target_vocab.special
+        groups = []
+        for rows in length_batches(lengths, batch_tokens):
+            pads = PadIds(self.source_vocab.special.pad, special.pad)
+            batch = make_batch([encoded[row] for row in rows], pads)
+            memory = self.model.encode(batch.source, batch.source_mask)
+            output = dynamic_decode(self.model.decoder, memory, TrainingFeedBack(batch.target, special))
+            log_probs = self.model.arrays.log_prob(output.logits, batch.target)
+            kept = [list(map(float, row[mask])) for row, mask in zip(log_probs, batch.target_mask, strict=True)]
+            groups.append((rows, [Scored(sum(row), row) for row in kept]))
+        return in_order(groups, len(pairs))
