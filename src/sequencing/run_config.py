@@ -111,6 +111,8 @@ class TrainConfig:
     average: float = 0.0  # decay of the exponential moving average that is validated and saved; 0: none
     validate_every: int = 500  # steps
     validate_sentences: int = 1000  # of dev, for decoding; the loss is taken over all of it
+    validate_beam: int = 1  # of that decoding; 1 is greedy
+    bleu_tokenize: str = ""  # sacreBLEU's tokenizer (13a, zh, ja-mecab, char, none); empty: its default
     select: str = "bleu"  # a row of METRICS in `sequencing.evaluate`: what the best model is chosen by
     samples: int = 5  # src/prd/trg triples shown at each validation
     log_every: int = 50  # steps
@@ -121,7 +123,7 @@ class TrainConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        positive = ("batch_tokens", "validate_every", "validate_sentences", "log_every")
+        positive = ("batch_tokens", "validate_every", "validate_sentences", "validate_beam", "log_every")
         for name in positive:
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
         for name in ("steps", "epochs", "minutes", "patience", "clip", "weight_decay", "samples", "seed", "threads"):

@@ -263,11 +263,6 @@ def _size(terminal: TextIO) -> tuple[int, ...]:
         return ()
 
 
-def _shortened(text: str) -> str:
-    text = visible(text)
-    return text if len(text) <= LONGEST_SAMPLE else text[: LONGEST_SAMPLE - 1] + "…"
-
-
 def _shown(record: Record, name: str) -> str:
     label, form = SHOWN[name]
     value = number(plain(record[name]))

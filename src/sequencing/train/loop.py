@@ -1,0 +1,209 @@
+"""The training loop: a batch, a loss, a step; now and then a look at held-out data and a checkpoint."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sequencing_np.batch import Batch, padding_share
+from sequencing_np.decode import dynamic_decode
+from sequencing_np.errors import SequencingError
+from sequencing_np.feedback import Sampler, TrainingFeedBack, argmax
+from sequencing_np.model_folder import write_model_folder
+
+from ..evaluate import METRICS
+from ..loss import NORMALIZERS, cross_entropy
+from ..optim import clip, learning_rate, teacher_rate
+from ..run_config import RunConfig
+from .session import Session, open_session
+from .validation import validate
+
+
+class Interrupted(SequencingError):
+    """Training was asked to stop; a checkpoint was saved."""
+
+    exit_code = 130
+
+
+class Stepped(NamedTuple):
+    """What one update did; tensors, so that nothing waits for the device."""
+
+    loss: Tensor  # () nats a token, without smoothing's share taken off
+    gradient_norm: Tensor  # ()
+
+
+def train(config: RunConfig, folder: str | Path) -> None:
+    """Train a new run in `folder`, or continue the one it holds. Raises SequencingError; safe to interrupt."""
+    session = open_session(config, Path(folder))
+    with session.progress, interruptible() as asked:
+        try:
+            run(session, asked)
+        finally:
+            for log in session.logs.values():
+                log.close()
+
+
+def run(session: Session, asked: list[int]) -> None:
+    """The loop itself. `asked` fills when the process is told to stop."""
+    settings = session.config.train
+    saved_at = time.monotonic()
+    begin = saved_at - session.seconds
+    tally = Tally()
+    for batch, position in session.stream.batches(session.position):
+        if finished(session):
+            break
+        stepped = update(session, batch)
+        session.step, session.position = session.step + 1, position
+        session.seconds = time.monotonic() - begin
+        tally.add(batch, stepped)
+        if session.step % settings.log_every == 0:
+            log_training(session, tally.record(session))
+            tally = Tally()
+        if session.step % settings.validate_every == 0:
+            look(session)
+            session.seconds = time.monotonic() - begin
+        if asked:
+            session.save()
+            raise Interrupted(f"stopped after step {session.step:,}; the same command continues {session.folder}")
+        if time.monotonic() - saved_at > 60 * settings.save_minutes:
+            session.save()
+            saved_at = time.monotonic()
+    if session.step % settings.validate_every:
+        look(session)
+    session.seconds = time.monotonic() - begin
+    session.save()
+    session.progress.say(f"done after {session.step:,} steps, {session.seconds / 60:.1f} minutes: {session.folder}")
+
+
+def finished(session: Session) -> bool:
+    """Whether steps, minutes or patience are used up (epochs end the stream of batches by themselves)."""
+    settings = session.config.train
+    steps = settings.steps and session.step >= settings.steps
+    minutes = settings.minutes and session.seconds >= 60 * settings.minutes
+    return bool(steps or minutes or (settings.patience and session.worse >= settings.patience))
+
+
+def update(session: Session, batch: Batch) -> Stepped:
+    """One step of the optimiser."""
+    settings, model = session.config.train, session.model
+    step = session.step + 1
+    for group in session.optimizer.param_groups:
+        group["lr"] = learning_rate(step, settings)
+    model.train()
+    native = model.arrays.native
+    target, mask = native(batch.target), native(batch.target_mask)
+    output = dynamic_decode(model.decoder, model.encode(batch.source, batch.source_mask), teacher(session, batch, step))
+    total = cross_entropy(output.logits, target, mask, settings.label_smoothing)
+    session.optimizer.zero_grad(set_to_none=True)
+    (total / NORMALIZERS[settings.normalize](mask)).backward()
+    norm = clip(model.parameters(), settings.clip)
+    session.optimizer.step()
+    if session.average:
+        session.average.update()
+    return Stepped(total.detach(), norm.detach())
+
+
+def teacher(session: Session, batch: Batch, step: int) -> TrainingFeedBack:
+    """The feedback of a training step."""
+    settings = session.config.train.teacher
+    pick = Sampler(session.coins) if settings.draw else argmax
+    return TrainingFeedBack(
+        batch.target,
+        session.translator.target_vocab.special,
+        teacher_rate(step, settings),
+        pick=pick,
+        per_sentence=settings.per_sentence,
+        generator=session.coins,
+    )
+
+
+class Tally:
+    """Sums between two lines of the log."""
+
+    def __init__(self) -> None:
+        self.loss: Tensor | float = 0.0
+        self.norm: Tensor | float = 0.0
+        self.tokens, self.steps, self.padding, self.begin = 0, 0, 0.0, time.monotonic()
+
+    def add(self, batch: Batch, stepped: Stepped) -> None:
+        self.loss, self.norm = self.loss + stepped.loss, self.norm + stepped.gradient_norm
+        self.tokens += int(batch.target_mask.sum())
+        self.padding += padding_share(batch)
+        self.steps += 1
+
+    def record(self, session: Session) -> dict[str, Any]:
+        """Means over what was added."""
+        record = {
+            "kind": "train",
+            "step": session.step,
+            "epoch": session.position.epoch,
+            "seconds": round(session.seconds, 2),
+            "loss": float(self.loss) / self.tokens,
+            "learning_rate": learning_rate(session.step, session.config.train),
+            "gradient_norm": float(self.norm) / self.steps,
+            "tokens_per_second": self.tokens / (time.monotonic() - self.begin),
+            "padding": self.padding / self.steps,
+        }
+        return record
+
+
+def log_training(session: Session, record: dict[str, Any]) -> None:
+    """To the bar and the files."""
+    session.progress.write(record)
+    for name in session.logs.keys() - {"samples"}:
+        session.logs[name].write(record)
+
+
+def look(session: Session) -> None:
+    """Validate; keep the model as `best` where it is."""
+    if session.held_out is None:
+        return
+    settings = session.config.train
+    session.model.eval()
+    with session.averaged():
+        record, samples = validate(session.translator, session.held_out, session.config)
+        score = METRICS[settings.select] * record[settings.select]
+        better = session.best is None or score > session.best
+        if better:
+            session.best, session.worse = score, 0
+            extra = {"step": session.step, settings.select: record[settings.select]}
+            write_model_folder(session.folder / "best", session.model_folder(), extra)
+        else:
+            session.worse += 1
+    record = {"kind": "dev", "step": session.step, "seconds": round(session.seconds, 2), **record, "best": better}
+    session.progress.write(record)
+    for name in session.logs.keys() - {"samples"}:
+        session.logs[name].write(record)
+    for sample in samples:
+        session.progress.write(sample)
+        session.logs["samples"].write({"step": session.step, **sample})
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """While it lasts, SIGINT and SIGTERM are noted instead of obeyed; a second one is obeyed."""
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, note)
+    except ValueError:  # not in the main thread: nothing to note
+        before = {}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,276 @@
+"""A run, opened: data checked, vocabularies and model made or restored, logs open. What the loop then turns.
+
+Everything that a checkpoint has to hold is a field of Session; `save` writes it, `open_session` reads it back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sequencing_np.config import Origin, choose, read_json
+from sequencing_np.errors import ConfigError, DataError, UsageError
+from sequencing_np.limits import Limits
+from sequencing_np.model_folder import ModelFolder, write_model_folder
+from sequencing_np.text import atomic_write
+from sequencing_np.translate import Translator
+from sequencing_np.vocab import Vocabulary, load_vocab, save_vocab
+
+from ..data.corpus import Corpus, CorpusReport, FilePrint, differences, overlap
+from ..data.sampling import BatchStream, Position, SamplingOptions
+from ..evaluate import METRICS
+from ..loading import choose_device
+from ..loss import NORMALIZERS
+from ..model import Model
+from ..optim import OPTIMIZERS, TEACHER_RATES, Average, check_schedule
+from ..run_config import RunConfig, run_config, saved
+from ..vocabularies import build_vocabularies
+from .checkpoint import (
+    Checkpoint,
+    generator_arrays,
+    latest_checkpoint,
+    optimizer_arrays,
+    restore_generators,
+    restore_optimizer,
+    save_checkpoint,
+)
+from .logging import Log, MetricsLog, Progress, TensorBoardLog, machine
+from .validation import HeldOut, read_held_out
+
+CONFIG = "config.json"
+FREE = {  # settings of [train] that may change between two starts of one run
+    "steps", "epochs", "minutes", "patience", "validate_every", "validate_sentences", "validate_beam", "samples",
+    "log_every", "save_minutes", "tensorboard", "threads", "device", "bleu_tokenize", "select",
+}  # fmt: skip
+
+
+@dataclasses.dataclass
+class Session:
+    """The state of a run."""
+
+    config: RunConfig
+    folder: Path
+    translator: Translator  # the model with its vocabularies and limits
+    stream: BatchStream
+    optimizer: torch.optim.Optimizer
+    average: Average | None
+    held_out: HeldOut | None
+    logs: dict[str, Log]  # metrics, samples, tensorboard
+    progress: Progress
+    fingerprint: list[list[Any]]  # of the training files
+    coins: np.random.Generator  # of scheduled sampling
+    step: int = 0
+    position: Position = Position()
+    seconds: float = 0.0  # of training so far, over all starts
+    best: float | None = None  # the best score of METRICS[select], with its sign
+    worse: int = 0  # validations since then
+
+    @property
+    def model(self) -> Model:
+        return self.translator.model  # type: ignore[return-value]
+
+    def model_folder(self) -> ModelFolder:
+        """The model as it is saved."""
+        parts = self.translator
+        return ModelFolder(self.model.config, parts.limits, parts.source_vocab, parts.target_vocab, self.model.weights())
+
+    def save(self) -> None:
+        """Write a checkpoint and the model folder `last`."""
+        arrays = {
+            "weights": self.model.weights(),
+            "optimizer": optimizer_arrays(self.optimizer),
+            "generators": generator_arrays(),
+        }
+        if self.average:
+            arrays["average"] = {str(k): mean.cpu().numpy() for k, mean in enumerate(self.average.mean)}
+        state = {
+            "step": self.step,
+            "position": list(self.position),
+            "seconds": self.seconds,
+            "best": self.best,
+            "worse": self.worse,
+            "average_steps": self.average.steps if self.average else 0,
+            "coins": self.coins.bit_generator.state,
+            "fingerprint": self.fingerprint,
+        }
+        save_checkpoint(self.folder, self.step, Checkpoint(arrays, state))
+        with self.averaged():
+            write_model_folder(self.folder / "last", self.model_folder(), {"step": self.step})
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """The inverse of `save`."""
+        arrays, state = checkpoint
+        self.model.load_weights(arrays["weights"])
+        restore_optimizer(self.optimizer, arrays["optimizer"])
+        restore_generators(arrays["generators"])
+        if self.average:
+            self.average.steps = state["average_steps"]
+            for k, mean in enumerate(self.average.mean):
+                mean.copy_(torch.from_numpy(arrays["average"][str(k)].copy()))
+        self.coins.bit_generator.state = state["coins"]
+        self.step, self.position = state["step"], Position(*state["position"])
+        self.seconds, self.best, self.worse = state["seconds"], state["best"], state["worse"]
+
+    def averaged(self) -> Averaged:
+        """A context in which the model has its averaged weights, where there is an average."""
+        return Averaged(self.average)
+
+
+class Averaged:
+    """Swaps the average in and out again."""
+
+    def __init__(self, average: Average | None) -> None:
+        self.average = average
+
+    def __enter__(self) -> None:
+        if self.average:
+            self.average.swap()
+
+    def __exit__(self, *_: object) -> None:
+        if self.average:
+            self.average.swap()
+
+
+def open_session(config: RunConfig, folder: Path) -> Session:
+    """A new run in an empty or absent folder, or the continuation of the one that the folder holds."""
+    check_settings(config)
+    same_run(config, folder)
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    train = Corpus(config.data.train, "train")
+    progress = Progress(config.train.steps or None, config.train.minutes or None)
+    report = train.check()
+    progress.say(report.summary())
+    dev = Corpus(config.data.dev, "dev") if config.data.dev else None
+    if dev:
+        progress.say(dev.check().summary())
+        if (shared := overlap(train, dev)).count:
+            progress.say(f"warning: {shared.count} training pairs have a source of dev: {', '.join(shared.first)}")
+    checkpoint = latest_checkpoint(folder)
+    source_vocab, target_vocab = run_vocabularies(config, folder, train)
+    stream = BatchStream(train, source_vocab, target_vocab, sampling_options(config))
+    torch.manual_seed(config.train.seed)
+    sizes = {"source_size": len(source_vocab), "target_size": len(target_vocab)}
+    model = Model(dataclasses.replace(config.model, **sizes)).to(choose_device(config.train.device))
+    translator = Translator(model, source_vocab, target_vocab, limits_of(train, source_vocab, target_vocab, config))
+    logs: dict[str, Log] = {name: MetricsLog(folder / f"{name}.jsonl") for name in ("metrics", "samples")}
+    if config.train.tensorboard:
+        logs["tensorboard"] = TensorBoardLog(folder / "tensorboard")
+    session = Session(
+        config,
+        folder,
+        translator,
+        stream,
+        OPTIMIZERS[config.train.optimizer](model, config.train),
+        Average(model, config.train.average) if config.train.average else None,
+        read_held_out(dev, translator, config) if dev else None,
+        logs,
+        progress,
+        [list(part) for part in report.fingerprint],
+        np.random.default_rng(config.train.seed),
+    )
+    facts = machine() | {"parameters": sum(parameter.numel() for parameter in model.parameters())}
+    write_json(folder / "machine.json", facts)
+    progress.say(f"model: {facts['parameters']:,} parameters, {len(source_vocab):,} and {len(target_vocab):,} ids")
+    if checkpoint:
+        same_data(checkpoint.state["fingerprint"], report)
+        session.restore(checkpoint)
+        progress.say(f"continuing {folder} after step {session.step:,}")
+    for log in logs.values():
+        log.truncate_after(session.step)
+    return session
+
+
+def check_settings(config: RunConfig) -> None:
+    """ConfigError where [train] names what does not exist, or has no end."""
+    train = config.train
+    choose(OPTIMIZERS, train.optimizer, "train.optimizer")
+    choose(NORMALIZERS, train.normalize, "train.normalize")
+    choose(METRICS, train.select, "train.select")
+    choose(TEACHER_RATES, train.teacher.type, "train.teacher.type")
+    check_schedule(train)
+    if not (train.steps or train.epochs or train.minutes or (train.patience and config.data.dev)):
+        raise ConfigError("training would never end: set train.steps, train.epochs, train.minutes or train.patience")
+
+
+def same_run(config: RunConfig, folder: Path) -> None:
+    """Save the configuration with the run; ConfigError where the folder holds a run with other settings."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be made: {error.strerror}; give another --run folder") from None
+    path = folder / CONFIG
+    if path.is_file():
+        values, _ = read_json(path)
+        before, now = (saved(part) for part in (run_config(values, Origin(str(path))), config))
+        for side in (before, now):
+            side["train"] = {key: value for key, value in side["train"].items() if key not in FREE}
+            side.pop("search")
+            side["data"].pop("dev")
+            side["data"].pop("test")
+        if (change := first_difference(before, now)) is not None:
+            raise ConfigError(
+                f"{folder} holds a run with other settings: {change}. Continue with the same ones, "
+                "or give another --run folder"
+            )
+    elif any(folder.iterdir()):
+        raise UsageError(f"{folder}: is not empty and holds no run (no {CONFIG}); give a new or empty folder")
+    write_json(path, saved(config))
+
+
+def first_difference(before: Any, now: Any, path: str = "") -> str | None:
+    """The first setting that differs, in words."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            found = first_difference(before.get(key), now.get(key), f"{path}.{key}".strip("."))
+            if found:
+                return found
+        return None
+    return None if before == now else f"{path} was {before!r} and is now {now!r}"
+
+
+def same_data(before: list[list[Any]], report: CorpusReport) -> None:
+    """DataError where a training file is not what it was when the run began."""
+    changes = differences([FilePrint(*part) for part in before], report.fingerprint)
+    if changes:
+        raise DataError(f"the training data changed since this run began: {'; '.join(changes)}. Start a new run")
+
+
+def run_vocabularies(config: RunConfig, folder: Path, train: Corpus) -> tuple[Vocabulary, Vocabulary]:
+    """The vocabularies that the run has saved, or new ones, saved."""
+    paths = [folder / name for name in ("source.vocab.json", "target.vocab.json")]
+    if not all(path.is_file() for path in paths):
+        for vocab, path in zip(build_vocabularies(config.vocab, train), paths, strict=True):
+            save_vocab(vocab, path)
+    return load_vocab(paths[0]), load_vocab(paths[1])
+
+
+def sampling_options(config: RunConfig) -> SamplingOptions:
+    """What the batch stream has to know."""
+    train, data = config.train, config.data
+    return SamplingOptions(train.batch_tokens, data.max_length, data.window, train.seed, train.epochs or None)
+
+
+def limits_of(train: Corpus, source_vocab: Vocabulary, target_vocab: Vocabulary, config: RunConfig) -> Limits:
+    """How long answers may be: a fifth more than the longest for their source among the first training pairs."""
+    pairs: Iterator[tuple[str, str]] = islice(train.pairs(), 20_000)
+    lengths = np.array([(len(source_vocab.encode(a)), len(target_vocab.encode(b))) for a, b in pairs])
+    lengths = lengths[lengths.max(axis=1) <= config.data.max_length]
+    if not len(lengths):
+        return Limits()
+    factor = float(np.quantile(lengths[:, 1] / (lengths[:, 0] + 2), 0.999)) * 1.2
+    return Limits(round(factor, 3), int(2 * factor) + 5, 2 * int(lengths[:, 1].max()))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A JSON file, whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+

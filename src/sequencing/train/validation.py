@@ -1,0 +1,73 @@
+"""How good the model is now, on held-out data: loss, translations, and a few of them to look at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from sequencing_np.batch import PadIds
+from sequencing_np.translate import Translator
+
+from ..data.corpus import Corpus, read_references
+from ..data.sampling import EvalBatch, eval_batches
+from ..evaluate import evaluate, teach
+from ..run_config import RunConfig
+
+
+class HeldOut(NamedTuple):
+    """Held-out data, read and encoded once."""
+
+    batches: list[EvalBatch]  # all pairs, for the loss
+    sources: list[str]  # what is translated
+    references: list[list[str]]
+
+
+def read_held_out(corpus: Corpus, translator: Translator, config: RunConfig) -> HeldOut:
+    """The dev set of a run; pairs longer than the training data may be are left out of the loss."""
+    source, target = translator.source_vocab, translator.target_vocab
+    encoded = [(source.encode(left), target.encode(right)) for left, right in corpus.pairs()]
+    fitting = [pair for pair in encoded if max(map(len, pair)) <= config.data.max_length]
+    pads = PadIds(source.special.pad, target.special.pad)
+    grouped = read_references(corpus)
+    most = config.train.validate_sentences
+    batches = list(eval_batches(fitting, config.train.batch_tokens, pads))
+    return HeldOut(batches, list(grouped.sources[:most]), [list(texts) for texts in grouped.references[:most]])
+
+
+class Validation(NamedTuple):
+    """The numbers, and sample triples with their attention."""
+
+    record: dict[str, Any]
+    samples: list[dict[str, Any]]
+
+
+def validate(translator: Translator, held_out: HeldOut, config: RunConfig) -> Validation:
+    """Measure a model in evaluation mode."""
+    train = config.train
+    taught = teach(translator.model, held_out.batches, translator.target_vocab.special)
+    search = replace(config.search, beam=train.validate_beam, n_best=1, sample=False)
+    found = evaluate(translator, held_out.sources, held_out.references, search, train.bleu_tokenize or None)
+    record = {"loss": taught.loss, "token_accuracy": taught.token_accuracy, **found.record()}
+    return Validation(record, samples_of(translator, held_out, config))
+
+
+def samples_of(translator: Translator, held_out: HeldOut, config: RunConfig) -> list[dict[str, Any]]:
+    """The same few sentences each time: what was asked, what was answered, what was wanted, and the attention."""
+    count = config.train.samples
+    search = replace(config.search, beam=config.train.validate_beam, n_best=1, sample=False, alignments=True)
+    samples = []
+    for translation, wanted in zip(
+        translator.translate(held_out.sources[:count], search), held_out.references[:count], strict=True
+    ):
+        best = translation.answers[0] if translation.answers else None
+        samples.append(
+            {
+                "source": translation.source,
+                "prediction": translation.text,
+                "target": wanted[0],
+                "source_tokens": translation.source_tokens,
+                "prediction_tokens": best.tokens if best else [],
+                "alignment": best.alignment.round(4).tolist() if best and best.alignment is not None else [],
+            }
+        )
+    return samples

@@ -1,0 +1,64 @@
+"""Say how likely a model finds given translations: the natural logarithm of each probability, one a line."""
+
+import argparse
+import math
+from collections.abc import Iterator
+from itertools import islice
+
+from sequencing_np.answers import decimal, scored_json
+from sequencing_np.commands.streams import WINDOW, ParallelLines, Passing, add_output_option, write_output
+from sequencing_np.errors import SearchError, UsageError
+from sequencing_np.translate import SearchConfig, Translator
+
+EXAMPLES = """
+examples:
+  python -m sequencing_np score model --source in.txt --target out.txt
+  python -m sequencing_np score model --source in.txt --target out.txt --json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a model folder, as `sequencing export` writes it")
+    add_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    score(Translator.load(arguments.model), arguments)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What both floors are asked."""
+    parser.add_argument("--source", required=True, metavar="F", help="what was translated, gzip or not; -: stdin")
+    parser.add_argument("--target", required=True, metavar="F", help="the translations, line by line; -: stdin")
+    add_output_option(parser)
+    parser.add_argument("--json", action="store_true", help="write one JSON object a line, with each token's share")
+    tokens = SearchConfig().batch_tokens
+    help_text = f"tokens scored at once (default {tokens})"
+    parser.add_argument("--batch-tokens", type=int, default=tokens, metavar="N", help=help_text)
+
+
+def score(translator: Translator, arguments: argparse.Namespace) -> None:
+    """Score every pair of lines. SearchError, after the last line, if some scores are NaN."""
+    if arguments.batch_tokens < 1:
+        raise UsageError(f"--batch-tokens {arguments.batch_tokens}: must be 1 or more")
+    pairs = ParallelLines([arguments.source, arguments.target])
+    unscored: list[int] = []
+
+    def said() -> Iterator[str]:
+        number = 0
+        rows = ((row[0], row[1]) for row in pairs)
+        while window := list(islice(rows, WINDOW)):
+            for (source, target), scored in zip(window, translator.score(window, arguments.batch_tokens), strict=True):
+                number += 1
+                if math.isnan(scored.log_prob):
+                    unscored.append(number)
+                if arguments.json:
+                    yield scored_json(source, target, translator.target_vocab.pieces(target), scored)
+                else:
+                    yield decimal(scored.log_prob)
+        pairs.finish()
+
+    write_output(arguments.output, Passing(arguments.output).each(said()))
+    if unscored:
+        first = ", ".join(map(str, unscored[:3]))
+        raise SearchError(f"{len(unscored)} pairs have no score, as the model said NaN (first: line {first})")

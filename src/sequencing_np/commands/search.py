@@ -1,0 +1,50 @@
+"""The options of a search: each is one field of SearchConfig, on both floors.
+
+What is not given stays as it is in the configuration they are laid over. Knows nothing of files.
+"""
+
+import argparse
+from dataclasses import fields, replace
+
+from sequencing_np.beam import LENGTH_PENALTIES
+from sequencing_np.errors import ConfigError, UsageError
+from sequencing_np.translate import SearchConfig
+
+SAMPLING = ("temperature", "top_k", "top_p", "seed")
+
+
+def add_search_options(parser: argparse.ArgumentParser) -> None:
+    """Options of beam and greedy search."""
+    group = parser.add_argument_group("search", "what is not given is as in the run, or else as SearchConfig has it")
+    group.add_argument("--beam", type=int, metavar="K", help="hypotheses kept; 1 is greedy search")
+    group.add_argument("--length-penalty", choices=LENGTH_PENALTIES, help="what a log-probability is divided by")
+    group.add_argument("--alpha", type=float, metavar="A", help="exponent of the length penalty")
+    group.add_argument("--max-length", type=int, metavar="N", help="tokens of the longest answer; 0: as in training")
+    group.add_argument("--batch-tokens", type=int, metavar="N", help="source tokens x beam searched at once")
+
+
+def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    """Options of answers that are drawn."""
+    group = parser.add_argument_group("sampling")
+    group.add_argument("--sample", action="store_true", default=None, help="draw an answer, do not search for the best")
+    group.add_argument("--temperature", type=float, metavar="T", help="below 1 sharper, above 1 flatter")
+    group.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens; 0: from all")
+    group.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens of mass P")
+    group.add_argument("--seed", type=int, metavar="N", help="of the draws")
+
+
+def search_config(base: SearchConfig, arguments: argparse.Namespace) -> SearchConfig:
+    """The configuration with the given options laid over it: one answer a line unless more are asked for."""
+    given = {name: value for name, value in vars(arguments).items() if name in FIELDS and value is not None}
+    for name in SAMPLING:
+        if name in given and "sample" not in given:
+            raise UsageError(f"--{name.replace('_', '-')} is an option of drawing answers; add --sample")
+    if given.get("seed", 0) < 0:
+        raise UsageError(f"--seed {given['seed']}: must be 0 or more")
+    try:
+        return replace(base, **{"n_best": 1, "sample": False, "alignments": False, **given})
+    except ConfigError as error:
+        raise UsageError(f"the search options: {error}") from None
+
+
+FIELDS = {field.name for field in fields(SearchConfig)}

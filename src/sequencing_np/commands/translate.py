@@ -1,0 +1,84 @@
+"""Translate lines of text: one line out for each line in, blank for blank, in their order."""
+
+import argparse
+from collections.abc import Iterator
+
+from sequencing_np.answers import Columns, JSONLines, Layout, NBest
+from sequencing_np.commands.search import add_sampling_options, add_search_options, search_config
+from sequencing_np.commands.streams import WINDOW, Lines, Passing, add_output_option, write_output
+from sequencing_np.errors import SearchError, UsageError
+from sequencing_np.translate import SearchConfig, Translator
+
+EXAMPLES = """
+examples:
+  python -m sequencing_np translate model < in.txt > out.txt
+  python -m sequencing_np translate model --input in.txt --output out.txt --beam 1
+  python -m sequencing_np translate model --n-best 3 --json < in.txt
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a model folder, as `sequencing export` writes it")
+    add_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    search = search_config(SearchConfig(), arguments)
+    translate(Translator.load(arguments.model), search, arguments)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What both floors are asked."""
+    parser.add_argument("--input", default="-", metavar="F", help="file to read, gzip or not; -: stdin (default)")
+    add_output_option(parser)
+    window = f"lines sorted and searched together; 1 answers each line at once (default {WINDOW}, at a terminal 1)"
+    parser.add_argument("--window", type=int, metavar="N", help=window)
+    group = parser.add_argument_group("what is written")
+    group.add_argument(
+        "--n-best", type=int, metavar="N", help="N answers a line, as `number ||| text ||| score`; at most the beam"
+    )
+    group.add_argument("--scores", action="store_true", help="write `score<tab>text`")
+    group.add_argument(
+        "--alignments",
+        action="store_true",
+        default=None,
+        help="write after another tab, or |||, the pairs source-target of token positions (the source token that each "
+        "target token looked at most); with --json the whole matrix, a row for each target token",
+    )
+    group.add_argument("--json", action="store_true", help="write one JSON object a line")
+    add_search_options(parser)
+    add_sampling_options(parser)
+
+
+def translate(translator: Translator, search: SearchConfig, arguments: argparse.Namespace) -> None:
+    """Answer every line of the input. SearchError, after the last line, if some had no answer."""
+    layout = layout_of(arguments)
+    lines = Lines(arguments.input)
+    window = (1 if lines.is_typed() else WINDOW) if arguments.window is None else arguments.window
+    if window < 1:
+        raise UsageError(f"--window {window}: must be 1 or more")
+    unanswered: list[int] = []
+
+    def said() -> Iterator[str]:
+        for number, translation in enumerate(translator.stream(lines, search, window)):
+            if not translation.answers:
+                unanswered.append(number + 1)
+            yield from layout(number, translation)
+        lines.finish()
+
+    write_output(arguments.output, Passing(arguments.output).each(said()))
+    if unanswered:
+        first = ", ".join(map(str, unanswered[:3]))
+        raise SearchError(
+            f"{len(unanswered)} of {lines.count} lines have no answer, as the model said NaN (first: line {first}); "
+            "they are empty. Look at the metrics of its training"
+        )
+
+
+def layout_of(arguments: argparse.Namespace) -> Layout:
+    """The form of the output that the options ask for."""
+    if arguments.json:
+        return JSONLines()
+    if arguments.n_best is not None:
+        return NBest(bool(arguments.alignments))
+    return Columns(arguments.scores, bool(arguments.alignments))
