@@ -40,7 +40,9 @@ class TorchArrays:
         if values.shape[1] > k:
             for row in np.flatnonzero(values[:, k - 1] == values[:, k]):
                 ids[row, :k] = self.host(torch.sort(logits[row], descending=True, stable=True).indices[:k])
-        return Best((values[:, :k] - self.host(total)[:, None]).astype(np.float64), ids[:, :k])
+        with np.errstate(invalid="ignore"):  # of infinite logits comes NaN, which a search understands
+            log_probs = values[:, :k] - self.host(total)[:, None]
+        return Best(log_probs.astype(np.float64), ids[:, :k])
 
     def log_prob(self, logits: Tensor, ids: np.ndarray) -> np.ndarray:  # (R, T, V), (R, T) -> (R, T)
         """The log-probability of the given ids."""
@@ -52,9 +54,9 @@ class TorchArrays:
         ranked, order = torch.sort(logits.detach(), dim=1, descending=True, stable=True)
         probs = torch.softmax(ranked, dim=1)
         cumulative = torch.cumsum(probs, dim=1)
-        keep = cumulative - probs < top_p  # the nucleus: the smallest set that reaches top_p
+        keep = (cumulative - probs < top_p) & (probs > 0)  # the nucleus: the smallest set that reaches top_p
         if top_k:
             keep[:, top_k:] = False
         reach = (cumulative * keep).amax(dim=1) * self.native(uniform).to(cumulative.dtype)
-        rank = torch.minimum((cumulative <= reach[:, None]).sum(dim=1), keep.sum(dim=1) - 1)
+        rank = torch.minimum((cumulative <= reach[:, None]).sum(dim=1), (keep.sum(dim=1) - 1).clamp(min=0))
         return self.host(order.gather(1, rank[:, None])[:, 0])

@@ -110,7 +110,7 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
         super().__init__()
-        self.heads, self.scale = config.heads, (config.size // config.heads) ** -0.5
+        self.heads, self.scale = config.heads, config.head_size() ** -0.5
         self.query = Linear(query_size, config.size)
         self.key, self.value = Linear(sizes.keys, config.size), Linear(sizes.values, config.size)
         self.output = Linear(config.size, config.size)

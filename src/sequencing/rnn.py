@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from sequencing_np.rnn import Ran, RNNEncoderConfig, StackConfig, memory_sizes
 from sequencing_np.state import Memory
 
 from .layers import Dropout, Linear, LookUpOp, last, reverse
+from .recurrence import GRURecurrence, LSTMRecurrence, written_out
 
 
 def initialise(cell: nn.RNNBase, gates: int) -> None:
@@ -52,6 +54,10 @@ class GRUCell(nn.GRU):
         initialise(self, 3)
 
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
+        if written_out(x):
+            given = linear(x.transpose(0, 1), self.weight_ih_l0, self.bias_ih_l0)
+            after = GRURecurrence.apply(given, states[0], self.weight_hh_l0, self.bias_hh_l0)
+            return Ran(after.transpose(0, 1), (after[-1],))
         outputs, h = self(x, states[0][None])
         return Ran(outputs, (h[0],))
 
@@ -68,6 +74,10 @@ class LSTMCell(nn.LSTM):
             self.bias_ih_l0[size : 2 * size] = 1.0
 
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), 2 x (B, H) -> (B, T, H), 2 x (B, H)
+        if written_out(x):
+            given = linear(x.transpose(0, 1), self.weight_ih_l0, self.bias_ih_l0)
+            after, cells = LSTMRecurrence.apply(given, *states, self.weight_hh_l0, self.bias_hh_l0)
+            return Ran(after.transpose(0, 1), (after[-1], cells[-1]))
         outputs, (h, c) = self(x, (states[0][None], states[1][None]))
         return Ran(outputs, (h[0], c[0]))
 

@@ -91,9 +91,7 @@ def translation_json(translation: Translation) -> str:
         "source": translation.source,
         **{key: value for key, value in answer_fields(best).items() if key in TOP},
         "source_tokens": translation.source_tokens,
-        "answers": [
-            answer_fields(answer) | soft_alignment(translation, answer) for answer in translation.answers
-        ],
+        "answers": [answer_fields(answer) | soft_alignment(translation, answer) for answer in translation.answers],
     }
     return json.dumps(document, ensure_ascii=False, allow_nan=False)
 

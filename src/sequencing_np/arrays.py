@@ -67,18 +67,19 @@ class NumpyArrays:
         ranked = np.take_along_axis(logits, order, axis=1)
         probs = np.exp(ranked - log_sum_exp(ranked)[:, None])
         cumulative = np.cumsum(probs, axis=1)
-        keep = cumulative - probs < top_p  # the nucleus: the smallest set that reaches top_p
+        keep = (cumulative - probs < top_p) & (probs > 0)  # the nucleus: the smallest set that reaches top_p
         if top_k:
             keep[:, top_k:] = False
         reach = (cumulative * keep).max(axis=1) * uniform
-        rank = np.minimum((cumulative <= reach[:, None]).sum(axis=1), keep.sum(axis=1) - 1)
+        rank = np.minimum((cumulative <= reach[:, None]).sum(axis=1), np.maximum(keep.sum(axis=1) - 1, 0))
         return np.take_along_axis(order, rank[:, None], axis=1)[:, 0]
 
 
 def log_sum_exp(logits: np.ndarray) -> np.ndarray:  # (..., V) -> (...)
-    """log of the sum of exponentials over the last axis, safe against overflow."""
+    """log of the sum of exponentials over the last axis, safe against overflow; NaN where the largest is infinite."""
     top = logits.max(axis=-1, keepdims=True)
-    return np.log(np.exp(logits - top).sum(axis=-1)) + top[..., 0]
+    with np.errstate(invalid="ignore"):
+        return np.log(np.exp(logits - top).sum(axis=-1)) + top[..., 0]
 
 
 def top_ids(scores: np.ndarray, k: int) -> np.ndarray:  # (R, V) -> (R, k)

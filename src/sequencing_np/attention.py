@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .config import require
+from .config import choose, require
 from .layers import Linear, masked_softmax
 from .state import Array, Memory, MemorySizes
 
@@ -29,9 +29,16 @@ class AttentionConfig:
     dropout: float = 0.0  # of the weights, while training
 
     def __post_init__(self) -> None:
+        choose(ATTENTIONS, self.type, "type")
         require(self.size >= 1 and self.heads >= 1, f"size {self.size}, heads {self.heads}: must be 1 or more")
-        require(self.size % self.heads == 0, f"size {self.size} must be a multiple of heads {self.heads}")
         require(0 <= self.dropout < 1, f"dropout {self.dropout}: must be from 0 to below 1")
+
+    def head_size(self) -> int:
+        """The width of one of several heads."""
+        rest = self.size % self.heads
+        advice = f"set attention.size = {self.size - rest + self.heads}"
+        require(rest == 0, f"attention.size {self.size} does not divide into {self.heads} heads; {advice}")
+        return self.size // self.heads
 
 
 class Attended(NamedTuple):
@@ -54,8 +61,10 @@ class AdditiveAttention:
         self, config: AttentionConfig, *, query: Weights, energy: np.ndarray, key: Weights | None = None
     ) -> None:
         require((key is not None) == config.project_keys, "the weights and attention.project_keys contradict each other")
+        require(energy.shape == (config.size,), f"attention.size {config.size}, the weights have {energy.shape}")
         self.query, self.energy = Linear(**query), energy
-        self.key = Linear(**key) if key is not None else None
+        self.key = Linear(**key, bias=None) if key is not None else None
+        require(self.key is None or self.key.weight.shape[1] == config.size, "attention.key does not fit attention.size")
 
     @staticmethod
     def context_size(config: AttentionConfig, sizes: MemorySizes) -> int:
@@ -107,7 +116,7 @@ class GeneralAttention:
     """q W k: Luong et al. 2015, equation 8, "general"."""
 
     def __init__(self, config: AttentionConfig, *, query: Weights) -> None:
-        self.query = Linear(**query)
+        self.query = Linear(**query, bias=None)
 
     @staticmethod
     def context_size(config: AttentionConfig, sizes: MemorySizes) -> int:
@@ -126,7 +135,7 @@ class MultiHeadAttention:
     def __init__(
         self, config: AttentionConfig, *, query: Weights, key: Weights, value: Weights, output: Weights
     ) -> None:
-        self.heads, self.scale = config.heads, (config.size // config.heads) ** -0.5
+        self.heads, self.scale = config.heads, config.head_size() ** -0.5
         self.query, self.key, self.value, self.output = (Linear(**w) for w in (query, key, value, output))
 
     def split(self, x: np.ndarray) -> np.ndarray:  # (B, N, D) -> (B, H, N, D/H)

@@ -117,6 +117,8 @@ class BeamFeedBack:
         for place, rank in np.argwhere(ends | cut):
             self.finish(place, rank, totals[place, rank], bool(ends[place, rank]))
         self.places -= (ends | cut).sum(axis=1)
+        for place in np.flatnonzero(broken):  # nobody knows what would have been found: no answer
+            self.finished[self.live[place]] = []
         return self.go_on(wanted & ~ends & ~cut, totals)
 
     def finish(self, place: int, rank: int, log_prob: float, ended: bool) -> None:

@@ -91,7 +91,7 @@ def run(program: Program, argv: Sequence[str] | None = None) -> int:
         silence(sys.stdout)
         place = "the output" if error.filename is None else os.fsdecode(error.filename)
         return complain(program, f"{place}: {error.strerror or error}", DataError.exit_code)
-    except Exception:  # noqa: BLE001: whatever is left is our mistake, and is shown whole
+    except Exception:  # noqa: BLE001 (whatever is left is our mistake, and is shown whole)
         return confess(program)
 
 
@@ -109,8 +109,10 @@ def dispatch(program: Program, argv: list[str]) -> None:
     if not argv:
         parser.error(f"give a command: {', '.join(program.commands)}")
     if not argv[0].startswith("-"):
-        given = " ".join(argv[:2] if any(words.startswith(f"{argv[0]} ") for words in program.commands) else argv[:1])
-        parser.error(f"no command {given!r}; {nearest(given, program.commands)}")
+        longer = [words for words in program.commands if words.startswith(f"{argv[0]} ")]
+        if longer:
+            parser.error(f"{argv[0]!r} is half a command: {', '.join(longer)}")
+        parser.error(f"no command {argv[0]!r}; {nearest(argv[0], program.commands)}")
     parser.parse_args(argv)
     parser.error(f"{argv[0]!r} stands before the command; options follow it")
 

@@ -177,7 +177,12 @@ def parse_json(text: str, name: str) -> Any:
     """Strict JSON: duplicate keys, NaN, infinities, huge numbers and deep nesting raise ConfigError."""
 
     def refuse_constant(word: str) -> None:
-        raise ConfigError(f"{name}: {word} is not JSON")
+        raise ConfigError(f"{name}: {word} is no ordinary number")
+
+    def ordinary(number: str) -> float:
+        if abs(value := float(number)) == float("inf"):
+            refuse_constant(number)
+        return value
 
     def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({key for key, _ in pairs}) < len(pairs):
@@ -187,7 +192,8 @@ def parse_json(text: str, name: str) -> Any:
         return dict(pairs)
 
     try:
-        return json.loads(text, parse_constant=refuse_constant, object_pairs_hook=refuse_duplicates)
+        hooks = {"parse_float": ordinary, "parse_constant": refuse_constant, "object_pairs_hook": refuse_duplicates}
+        return json.loads(text, **hooks)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{name}: not valid JSON: {error}") from None
 

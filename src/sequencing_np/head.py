@@ -53,7 +53,7 @@ class LuongReadout:
     """tanh(W [context; output]): Luong et al. 2015, equation 5; the readout itself is fed back (their section 3.3)."""
 
     def __init__(self, size: int, *, projection: Weights) -> None:
-        self.size, self.projection = size, Linear(**projection)
+        self.size, self.projection = size, Linear(**projection, bias=None)
 
     def fed_size(self, context: int) -> int:
         return self.size

@@ -1,18 +1,23 @@
 """The smallest parts of a model, in NumPy: linear map, look-up, layer norm, activations. Twin of `sequencing.layers`.
 
 A class takes its weights by the names they have in PyTorch, so a weight that is missing or unknown is a
-TypeError when the model is built. There is no dropout on this floor.
+TypeError when the model is built; shapes that NumPy would silently stretch are refused. There is no dropout here.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from .config import require
+
 
 class Linear:
-    """x W^T + b."""
+    """x W^T + b. Where a map has no bias, `bias=None` says so: one in the weights is then an unknown weight."""
 
-    def __init__(self, *, weight: np.ndarray, bias: np.ndarray | None = None) -> None:  # (out, in), (out,)
+    def __init__(self, *, weight: np.ndarray, bias: np.ndarray | None) -> None:  # (out, in), (out,)
+        require(weight.ndim == 2, f"a matrix has the shape {weight.shape}")
+        fits = bias is None or bias.shape == weight.shape[:1]
+        require(fits, f"a bias of another shape than the {len(weight)} rows of its matrix")
         self.weight, self.bias = np.ascontiguousarray(weight.T), bias
 
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (..., in) -> (..., out)
@@ -26,6 +31,7 @@ class LookUpOp:
     """A row of the table for each id."""
 
     def __init__(self, *, weight: np.ndarray) -> None:  # (V, E)
+        require(weight.ndim == 2, f"a table of vectors has the shape {weight.shape}")
         self.weight = weight
 
     def __call__(self, ids: np.ndarray) -> np.ndarray:  # (...) -> (..., E)
@@ -38,6 +44,7 @@ class LayerNorm:
     epsilon = 1e-5
 
     def __init__(self, *, weight: np.ndarray, bias: np.ndarray) -> None:  # (D,), (D,)
+        require(weight.ndim == 1 and weight.shape == bias.shape, f"a norm of shapes {weight.shape}, {bias.shape}")
         self.weight, self.bias = weight, bias
 
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (..., D) -> (..., D)

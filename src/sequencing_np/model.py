@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Arrays, NumpyArrays
-from .config import Origin, build, choose
+from .config import Origin, build, choose, require
 from .errors import ConfigError, ModelError
 from .rnn import RNNEncoderConfig, StackBidirectionalRNNEncoder, StackRNNEncoder
 from .rnn_decoder import AttentionRNNDecoder, RNNDecoderConfig
@@ -59,11 +59,15 @@ class Model:
 
     def __init__(self, config: ModelConfig, *, encoder: dict[str, Any], decoder: dict[str, Any]) -> None:
         if config.share_embeddings:
+            require("embedding" not in decoder, "share_embeddings, yet the decoder has a table of its own")
             decoder = {**decoder, "embedding": encoder["embedding"]}
         self.config = config
         self.arrays: Arrays = NumpyArrays()
         self.encoder = ENCODERS[config.encoder.type](config.encoder, **encoder)
         self.decoder = DECODERS[config.decoder.type](config.decoder, self.encoder.sizes, **decoder)
+        tables = len(self.encoder.embedding.weight), len(self.decoder.embedding.weight)
+        sizes = config.source_size, config.target_size
+        require(tables == sizes, f"tables of {tables} ids for vocabularies of {sizes}")
 
     def encode(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
         """What the encoder says of a batch of ids; padding stands at the end and is false in the mask."""

@@ -39,7 +39,10 @@ class ModelFolder(NamedTuple):
 def read_model_folder(folder: str | Path) -> ModelFolder:
     """A model folder whose files all agree with its manifest. ModelError names the file that does not."""
     folder = Path(folder)
-    check_manifest(folder)
+    listed = check_manifest(folder)["files"]
+    for name in (CONFIG, WEIGHTS, *VOCABULARIES):
+        if name not in listed:
+            raise ModelError(f"{folder / MANIFEST}: does not list {name}; this is no model folder")
     config, limits = read_config(folder / CONFIG)
     source, target = (load_vocab(folder / name) for name in VOCABULARIES)
     for vocab, size, name in zip((source, target), (config.source_size, config.target_size), VOCABULARIES, strict=True):

@@ -64,6 +64,12 @@ class Ran(NamedTuple):
     states: Any  # of a cell: a tuple of (B, H); of a stack: one such tuple a layer
 
 
+def require_cell(input: np.ndarray, hidden: np.ndarray, *biases: np.ndarray) -> None:
+    """The weights of a cell have one row for each unit of each gate, all of them."""
+    shapes = [input.shape[:1], hidden.shape[:1], *(bias.shape for bias in biases)]
+    require(len(set(shapes)) == 1, f"the weights of a cell disagree about its units: {shapes}")
+
+
 class RNNCell:
     """h = tanh(W x + U h + b): Elman 1990."""
 
@@ -72,7 +78,9 @@ class RNNCell:
     def __init__(
         self, *, weight_ih_l0: np.ndarray, weight_hh_l0: np.ndarray, bias_ih_l0: np.ndarray, bias_hh_l0: np.ndarray
     ) -> None:
-        self.input, self.hidden = Linear(weight=weight_ih_l0, bias=bias_ih_l0 + bias_hh_l0), Linear(weight=weight_hh_l0)
+        require_cell(weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0)
+        self.input = Linear(weight=weight_ih_l0, bias=bias_ih_l0 + bias_hh_l0)
+        self.hidden = Linear(weight=weight_hh_l0, bias=None)
 
     def run(self, x: np.ndarray, states: tuple[np.ndarray]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
         outputs = self.input(x)
@@ -91,7 +99,9 @@ class GRUCell:
     def __init__(
         self, *, weight_ih_l0: np.ndarray, weight_hh_l0: np.ndarray, bias_ih_l0: np.ndarray, bias_hh_l0: np.ndarray
     ) -> None:
-        self.input, self.hidden = Linear(weight=weight_ih_l0, bias=bias_ih_l0), Linear(weight=weight_hh_l0, bias=bias_hh_l0)
+        require_cell(weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0)
+        self.input = Linear(weight=weight_ih_l0, bias=bias_ih_l0)
+        self.hidden = Linear(weight=weight_hh_l0, bias=bias_hh_l0)
         self.size = weight_hh_l0.shape[1]
 
     def run(self, x: np.ndarray, states: tuple[np.ndarray]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
@@ -119,7 +129,9 @@ class LSTMCell:
     def __init__(
         self, *, weight_ih_l0: np.ndarray, weight_hh_l0: np.ndarray, bias_ih_l0: np.ndarray, bias_hh_l0: np.ndarray
     ) -> None:
-        self.input, self.hidden = Linear(weight=weight_ih_l0, bias=bias_ih_l0 + bias_hh_l0), Linear(weight=weight_hh_l0)
+        require_cell(weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0)
+        self.input = Linear(weight=weight_ih_l0, bias=bias_ih_l0 + bias_hh_l0)
+        self.hidden = Linear(weight=weight_hh_l0, bias=None)
         self.size = weight_hh_l0.shape[1]
 
     def run(self, x: np.ndarray, states: tuple[np.ndarray, np.ndarray]) -> Ran:  # (B, T, D), 2 x (B, H) -> (B, T, H)

@@ -14,7 +14,7 @@ import numpy as np
 from .arrays import Arrays, NumpyArrays
 from .attention import ATTENTIONS, Attended, AttentionConfig
 from .bridge import BRIDGES, BridgeSizes
-from .config import require
+from .config import choose, require
 from .head import HEADS, READOUTS
 from .layers import LookUpOp
 from .rnn import CELLS, RecurrentStack, StackConfig
@@ -42,6 +42,8 @@ class RNNDecoderConfig:
     tie_embeddings: bool = False  # the head's last matrix is the target's table
 
     def __post_init__(self) -> None:
+        for name, table in (("bridge", BRIDGES), ("readout", READOUTS), ("head", HEADS)):
+            choose(table, getattr(self, name), name)
         for name in ("embedding_size", "readout_size", "head_size"):
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
         for name in ("embedding_dropout", "readout_dropout"):
@@ -82,7 +84,9 @@ class AttentionRNNDecoder:
         self.attention = ATTENTIONS[config.attention.type](config.attention, **(attention or {}))
         self.readout = READOUTS[config.readout](config.readout_size, **(readout or {}))
         if config.tie_embeddings:
-            head = {**(head or {}), "output": {**(head or {}).get("output", {}), "weight": embedding["weight"]}}
+            own = (head or {}).get("output", {})
+            require("weight" not in own, "tie_embeddings, yet the head has a matrix of its own")
+            head = {**(head or {}), "output": {**own, "weight": embedding["weight"]}}
         self.head = HEADS[config.head](**(head or {}))
         context = ATTENTIONS[config.attention.type].context_size(config.attention, sizes)
         self.fed_size = self.readout.fed_size(context) if config.input_feeding else 0

@@ -52,7 +52,7 @@ def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Ma
     with atomic_write(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in sorted(arrays):
-            file.write(np.ascontiguousarray(arrays[name]).tobytes())
+            file.write(arrays[name].astype(arrays[name].dtype.newbyteorder("<")).tobytes())
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -67,9 +67,21 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         header = parse_json(data[8 : 8 + length].decode(), str(path))
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        check_layout(entries, len(data) - 8 - length)
         return {name: read_array(data, 8 + length, entry) for name, entry in entries.items()}
     except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: damaged: {error}") from None
+
+
+def check_layout(entries: Mapping[str, Any], size: int) -> None:
+    """The arrays lie one after the other and fill the file, so nothing is read twice and nothing is hidden."""
+    end = 0
+    for first, after in sorted(tuple(entry["data_offsets"]) for entry in entries.values()):
+        if first != end:
+            raise ValueError("the arrays overlap or leave a hole")
+        end = after
+    if end != size:
+        raise ValueError(f"{size} bytes of arrays, the header speaks of {end}")
 
 
 def read_array(data: bytes, begin: int, entry: dict[str, Any]) -> np.ndarray:
@@ -115,6 +127,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest(content: Mapping[str, Any]) -> str:
+    """The check sum of what a manifest says besides it."""
+    said = {key: value for key, value in content.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
 def write_manifest(folder: Path, extra: Mapping[str, Any] | None = None) -> None:
     """Write manifest.json over all other files of the folder; done last, it makes the folder whole."""
     files = {
@@ -123,6 +141,7 @@ def write_manifest(folder: Path, extra: Mapping[str, Any] | None = None) -> None
         if path.is_file() and path.name != MANIFEST
     }
     content = {"format": FORMAT, **(extra or {}), "files": files}
+    content["digest"] = digest(content)
     with atomic_write(folder / MANIFEST) as file:
         file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
 
@@ -142,6 +161,8 @@ def check_manifest(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: damaged: {error}") from None
     if version != FORMAT:
         raise ModelError(f"{path}: format {version!r}; this program reads format {FORMAT}: use the version that wrote it")
+    if content.get("digest") != digest(content):
+        raise ModelError(f"{path}: changed or damaged, its digest does not fit; copy the model folder again")
     for name, (size, digest) in entries.items():
         file = folder / name
         if Path(name).is_absolute() or ".." in Path(name).parts:

@@ -27,6 +27,10 @@ from .session import Session, open_session
 from .validation import validate
 
 
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+"""The type of matrix products in training; weights, their updates and all sums stay in float32."""
+
+
 class Interrupted(SequencingError):
     """Training was asked to stop; a checkpoint was saved."""
 
@@ -100,8 +104,11 @@ def update(session: Session, batch: Batch) -> Stepped:
     model.train()
     native = model.arrays.native
     target, mask = native(batch.target), native(batch.target_mask)
-    output = dynamic_decode(model.decoder, model.encode(batch.source, batch.source_mask), teacher(session, batch, step))
-    total = cross_entropy(output.logits, target, mask, settings.label_smoothing)
+    low = PRECISIONS[settings.precision]
+    with torch.autocast(target.device.type, low, enabled=low is not None):
+        memory = model.encode(batch.source, batch.source_mask)
+        output = dynamic_decode(model.decoder, memory, teacher(session, batch, step))
+    total = cross_entropy(output.logits.float(), target, mask, settings.label_smoothing)
     session.optimizer.zero_grad(set_to_none=True)
     (total / NORMALIZERS[settings.normalize](mask)).backward()
     norm = clip(model.parameters(), settings.clip)

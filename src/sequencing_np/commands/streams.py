@@ -66,10 +66,12 @@ class ParallelLines:
         self.files = [Lines(name) for name in names]
 
     def __iter__(self) -> Iterator[tuple[str, ...]]:
-        for row in zip_longest(*self.files):
+        iterators = [iter(file) for file in self.files]
+        for row in zip_longest(*iterators):
             if None in row:
-                for _ in zip_longest(*self.files):  # goes on where each of them stands
-                    pass
+                for iterator in iterators:  # to the end, for their numbers of lines
+                    for _ in iterator:
+                        pass
                 return
             yield row
 
@@ -79,8 +81,8 @@ class ParallelLines:
             file.finish()
         counts = [file.count for file in self.files]
         if len(set(counts)) > 1:
-            said = ", ".join(f"{file.source} has {file.count} lines" for file in self.files)
-            raise DataError(f"{said}: line n of one must belong to line n of the other; the rest was not read")
+            said = ", ".join(f"{file.source} {file.count}" for file in self.files)
+            raise DataError(f"unequal numbers of lines: {said}; line n of one must belong to line n of the other")
 
 
 class Passing:

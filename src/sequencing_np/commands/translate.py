@@ -60,13 +60,14 @@ def translate(translator: Translator, search: SearchConfig, arguments: argparse.
     unanswered: list[int] = []
 
     def said() -> Iterator[str]:
-        for number, translation in enumerate(translator.stream(lines, search, window)):
+        stream = Passing(arguments.output).each(translator.stream(lines, search, window))
+        for number, translation in enumerate(stream):
             if not translation.answers:
                 unanswered.append(number + 1)
             yield from layout(number, translation)
         lines.finish()
 
-    write_output(arguments.output, Passing(arguments.output).each(said()))
+    write_output(arguments.output, said())
     if unanswered:
         first = ", ".join(map(str, unanswered[:3]))
         raise SearchError(

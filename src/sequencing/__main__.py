@@ -1,0 +1,45 @@
+"""The command `sequencing`: what a person types to train a model, to use it and to look at it."""
+
+import sys
+from collections.abc import Sequence
+
+from sequencing_np.command_line import Command, Program
+from sequencing_np.command_line import run as run_program
+
+COMMANDS = {
+    "train": Command("sequencing.commands.train", "learn; continues where a stopped run left off"),
+    "translate": Command("sequencing.commands.translate", "one line out for each line in"),
+    "score": Command("sequencing.commands.score", "how likely a model finds given translations"),
+    "evaluate": Command("sequencing.commands.evaluate", "BLEU, chrF, exact match, error rates, speed"),
+    "vocab": Command("sequencing.commands.vocab", "build a vocabulary from text"),
+    "average": Command("sequencing.commands.average", "one model from several"),
+    "export": Command("sequencing.commands.export", "the model folder that runs without PyTorch"),
+    "report": Command("sequencing.commands.report", "one page: curves, samples, attention, numbers"),
+    "plot attention": Command("sequencing.commands.plot_attention", "what a model looks at, as a picture"),
+}
+
+INSTALL = "pip install 'sequencing-nn[train]'"
+MISSING = {
+    "torch": f"training needs PyTorch: {INSTALL} (without it, python -m sequencing_np runs an exported model)",
+    "safetensors": f"training needs safetensors: {INSTALL}",
+    "sacrebleu": f"BLEU and chrF need sacreBLEU: {INSTALL}",
+    "sentencepiece": f"learning subwords needs SentencePiece: {INSTALL}",
+    "matplotlib": f"pictures need Matplotlib: {INSTALL}",
+}
+
+PROGRAM = Program(
+    name="sequencing",
+    call="sequencing",
+    description="Train sequence-to-sequence models, use them and look at them.",
+    commands=COMMANDS,
+    missing=MISSING,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (that of the process by default); the exit code."""
+    return run_program(PROGRAM, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

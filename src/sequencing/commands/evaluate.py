@@ -1,0 +1,68 @@
+"""Translate held-out text and measure the answers: BLEU and chrF (sacreBLEU, with signature), exact match, error rates.
+
+References come from files, line by line with the source (give --reference again for a second one), or from a TSV file
+in which a source may stand several times: all its targets are then right.
+"""
+
+import argparse
+import json
+
+from sequencing.commands.model import add_device, add_run, load
+from sequencing.data.corpus import Corpus, References, read_references
+from sequencing_np.commands.search import add_search_options, search_config
+from sequencing_np.commands.streams import ParallelLines, write_output
+from sequencing_np.errors import DataError, SearchError, UsageError
+from sequencing_np.text import single_line
+
+EXAMPLES = """
+examples:
+  sequencing evaluate runs/demo --source test.en --reference test.de --json
+  sequencing evaluate runs/demo --source test.en --reference first.de --reference second.de --beam 1
+  sequencing evaluate runs/letters --data test.tsv.gz --output answers.txt
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    add_device(parser)
+    parser.add_argument("--source", metavar="F", help="text to translate, gzip or not; -: stdin")
+    parser.add_argument("--reference", action="append", default=[], metavar="F", help="its translations, line by line")
+    parser.add_argument("--data", action="append", default=[], metavar="F.tsv", help="instead: source<tab>target lines")
+    parser.add_argument("--json", action="store_true", help="write one JSON object")
+    parser.add_argument("--output", metavar="F", help="write the answers, one a line")
+    parser.add_argument("--tokenize", metavar="NAME", help="sacreBLEU's tokenizer: 13a (default), intl, zh, char ...")
+    add_search_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    held_out = read_held_out(arguments)
+    from sequencing.evaluate import evaluate
+    from sequencing.loading import search_of
+
+    search = search_config(search_of(arguments.run), arguments)
+    evaluation = evaluate(load(arguments), *held_out, search, arguments.tokenize)
+    if arguments.output:
+        write_output(arguments.output, (single_line(said.text) for said in evaluation.translations))
+    record = evaluation.record()
+    width = max(map(len, record)) + 2
+    lines = [json.dumps(record, ensure_ascii=False)]
+    write_output("-", lines if arguments.json else [f"{name:<{width}}{value}" for name, value in record.items()])
+    if unanswered := sum(not said.answers for said in evaluation.translations):
+        raise SearchError(f"{unanswered} of {evaluation.sentences} sentences have no answer, as the model said NaN")
+
+
+def read_held_out(arguments: argparse.Namespace) -> References:
+    """Sources, each with its references."""
+    parallel = [arguments.source, *arguments.reference]
+    if arguments.data:
+        if parallel != [None]:
+            raise UsageError("--data holds sources and references: give either it, or --source and --reference")
+        return read_references(Corpus(arguments.data, "--data"))
+    if arguments.source is None or not arguments.reference:
+        raise UsageError("give --source and --reference, or --data. Try 'sequencing evaluate --help'.")
+    lines = ParallelLines(parallel)
+    rows = list(lines)
+    lines.finish()
+    if not rows:
+        raise DataError(f"{arguments.source}: the file is empty; nothing to evaluate")
+    return References([row[0] for row in rows], [list(row[1:]) for row in rows])

@@ -1,0 +1,22 @@
+"""Write the model of a run as a folder that runs without PyTorch: python -m sequencing_np translate MODEL."""
+
+import argparse
+from pathlib import Path
+
+from sequencing.commands.model import add_run, folder_of
+from sequencing_np.model_folder import copy_model_folder
+
+EXAMPLES = """
+examples:
+  sequencing export runs/demo model
+  sequencing export runs/demo model --checkpoint last
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument("model", metavar="MODEL", help="the folder to write; a model folder there is replaced")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    copy_model_folder(folder_of(arguments.run, arguments), Path(arguments.model))

@@ -1,0 +1,37 @@
+"""Which model a command is about: the options, and what they load."""
+
+import argparse
+from pathlib import Path
+
+from sequencing_np.translate import Translator
+
+
+def add_run(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """The folder of a run or of a model, and which of a run's models is meant."""
+    help_text = "the folder of a run, or a model folder"
+    if several:
+        parser.add_argument("runs", metavar="RUN_OR_MODEL", nargs="+", help=help_text)
+    else:
+        parser.add_argument("run", metavar="RUN", help=help_text)
+    parser.add_argument(
+        "--checkpoint", choices=("best", "last"), default="best", help="which model of the run (default best)"
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where the model runs."""
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 ...")
+
+
+def load(arguments: argparse.Namespace) -> Translator:
+    """The model that was asked for."""
+    from sequencing.loading import load_translator
+
+    return load_translator(arguments.run, arguments.device, arguments.checkpoint)
+
+
+def folder_of(run: str, arguments: argparse.Namespace) -> Path:
+    """The folder of the model that was asked for."""
+    from sequencing.loading import model_folder_of
+
+    return model_folder_of(run, arguments.checkpoint)

@@ -1,0 +1,36 @@
+"""Learn from parallel text, as a configuration says. The same command continues a run that was stopped.
+
+FOLDER gets the resolved configuration, the metrics, the models `best` and `last`, and what is needed to go on.
+"""
+
+import argparse
+from pathlib import Path
+
+from sequencing.run_config import read_run_config
+
+EXAMPLES = """
+examples:
+  sequencing train numbers.toml --run runs/numbers
+  sequencing train numbers.toml --run runs/slow --set train.learning_rate=3e-4 train.minutes=30
+  sequencing train numbers.toml --run runs/mine --set 'data.train=["mine.tsv.gz"]' --set 'data.dev=["dev.tsv"]'
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="a TOML file")
+    parser.add_argument("--run", required=True, metavar="FOLDER", help="the folder of the run; made if it is not there")
+    parser.add_argument(
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="key=value",
+        help="lay a value over the configuration's; values are TOML, or else text",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    config = read_run_config(arguments.config, arguments.set)  # before PyTorch, so that its mistakes show at once
+    from sequencing.train.loop import train
+
+    train(config, Path(arguments.run))

@@ -1,0 +1,28 @@
+"""Translate lines of text: one line out for each line in, blank for blank, in their order."""
+
+import argparse
+
+from sequencing.commands.model import add_device, add_run, load
+from sequencing_np.commands.search import search_config
+from sequencing_np.commands.translate import add_options, translate
+
+EXAMPLES = """
+examples:
+  echo "two hundred and five" | sequencing translate runs/demo
+  sequencing translate runs/demo --input in.txt --output out.txt --beam 1
+  sequencing translate runs/demo --n-best 3 --json < in.txt
+  sequencing translate runs/demo --sample --temperature 0.7 --seed 3 < in.txt
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    add_device(parser)
+    add_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from sequencing.loading import search_of
+
+    search = search_config(search_of(arguments.run), arguments)
+    translate(load(arguments), search, arguments)

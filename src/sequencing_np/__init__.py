@@ -1,0 +1,44 @@
+"""Runs sequence-to-sequence models on NumPy alone. The public names, in the order of the flow.
+
+A name's module is imported when the name is first used, so that this package costs nothing until then.
+"""
+
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
+__version__ = "0.1.0"
+
+_HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
+    "errors": ("SequencingError", "UsageError", "ConfigError", "DataError", "ModelError", "SearchError"),
+    "text": ("read_lines", "write_lines", "atomic_write"),
+    "special": ("Special",),
+    "vocab": ("Vocab", "build_vocab", "read_vocab", "save_vocab", "load_vocab"),
+    "subwords": ("Subwords",),
+    "batch": ("Batch", "make_batch", "pad"),
+    "state": ("Memory", "State", "Output", "select"),
+    "feedback": ("TrainingFeedBack", "SampleFeedBack", "Sampler", "Hypothesis"),
+    "beam": ("BeamFeedBack",),
+    "decode": ("dynamic_decode",),
+    "metrics": ("exact_match", "token_accuracy", "error_rates"),
+    "layers": ("LookUpOp",),
+    "attention": ("Attention", "AdditiveAttention", "DotAttention", "ScaledDotAttention", "GeneralAttention",
+                  "MultiHeadAttention", "ATTENTIONS"),
+    "rnn": ("StackRNNEncoder", "StackBidirectionalRNNEncoder"),
+    "rnn_decoder": ("AttentionRNNDecoder",),
+    "model": ("ModelConfig", "Model", "ENCODERS", "DECODERS", "build_model"),
+    "model_folder": ("ModelFolder", "read_model_folder", "write_model_folder"),
+    "translate": ("SearchConfig", "Translation", "Answer", "Scored", "Translator"),
+}  # fmt: skip
+
+__all__ = [name for names in _HOMES.values() for name in names]
+
+
+def __getattr__(name: str) -> _Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(_import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

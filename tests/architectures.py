@@ -1,0 +1,225 @@
+"""Random architectures, drawn from the tables alone: a new row of a table is tested without a new test.
+
+Every encoder meets every decoder and every attention; the rows of the other tables take turns, so each appears.
+Sizes are different primes where the rules allow. Where a rule forbids a draw, its error's own advice is followed
+("set encoder.attention_key_size = 7"), so the rules stand in the code and nowhere else.
+
+`case(index, floor)` is one of them with its weights, in float64; `DRAWN` are the indexes that a law goes over.
+"""
+
+import dataclasses
+import functools
+import itertools
+import os
+import random
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+import sequencing_np
+from sequencing.model import Model as TorchModel
+from sequencing_np.attention import ATTENTIONS
+from sequencing_np.bridge import BRIDGES
+from sequencing_np.config import Origin, override, to_dict
+from sequencing_np.errors import ConfigError
+from sequencing_np.head import HEADS, READOUTS
+from sequencing_np.model import CONFIGS, DECODERS, ENCODERS, ModelConfig, build_model, model_config
+from sequencing_np.rnn import CELLS
+from sequencing_np.special import Special
+from sequencing_np.state import Memory
+from sequencing_np.weights import nest
+
+torch.set_num_threads(1)  # these models are tiny: threads would only wait for each other
+
+SPECIAL = Special(0, 1, 2, 3)
+TABLES: dict[str, Any] = {"cell": CELLS, "bridge": BRIDGES, "readout": READOUTS, "head": HEADS}
+ROUNDS = int(os.environ.get("SEQUENCING_ROUNDS", "2"))  # architectures for each encoder x decoder x attention
+GRID = list(itertools.product(ENCODERS, DECODERS, ATTENTIONS))
+DRAWN = range(ROUNDS * len(GRID))
+FLOORS = ["numpy", "torch"]
+
+
+class Sizes:
+    """Primes, each given out once before any comes again."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.left: list[int] = []
+
+    def draw(self) -> int:
+        if not self.left:
+            self.left = self.chance.sample([3, 5, 7, 11, 13], 5)
+        return self.left.pop()
+
+
+def turns(index: int) -> dict[str, str]:
+    """A row of each table; over the whole of DRAWN each row of each table has its turn."""
+    rows: dict[str, str] = {}
+    for stride, (name, table) in enumerate(TABLES.items(), start=1):
+        rows[name] = list(table)[(index // stride + index * stride) % len(table)]
+    return rows
+
+
+def draw(cls: Any, rows: dict[str, str], sizes: Sizes, chance: random.Random) -> dict[str, Any]:
+    """Settings of a configuration, by the names and the types of its fields; what has no rule keeps its default."""
+    drawn: dict[str, Any] = {}
+    hints = {field.name: field for field in dataclasses.fields(cls)}
+    for name, field in hints.items():
+        default = field.default_factory() if field.default is dataclasses.MISSING else field.default  # type: ignore
+        if name in rows and name in TABLES:
+            drawn[name] = rows[name]
+        elif dataclasses.is_dataclass(default):
+            drawn[name] = draw(type(default), rows, sizes, chance)
+        elif isinstance(default, bool):
+            drawn[name] = chance.random() < 0.5
+        elif name == "heads":
+            drawn[name] = chance.choice([1, 2, 3])
+        elif name == "layers":
+            drawn[name] = chance.choice([1, 1, 2, 3])
+        elif name in ("projection", "attention_key_size"):
+            drawn[name] = chance.choice([0, sizes.draw()])
+        elif name.endswith("size"):
+            drawn[name] = sizes.draw()
+        elif name.endswith("dropout"):
+            drawn[name] = chance.choice([0.0, 0.3])  # nothing of it may be seen when a model runs
+    if "heads" in drawn and "size" in drawn:
+        drawn["size"] *= drawn["heads"]
+    return drawn
+
+
+@functools.cache
+def architecture(index: int) -> ModelConfig:
+    """One of the random architectures."""
+    chance = random.Random(index)
+    sizes = Sizes(chance)
+    encoder, decoder, attention = GRID[index % len(GRID)]
+    values: dict[str, Any] = {"share_embeddings": chance.random() < 0.3, "source_size": 19, "target_size": 23}
+    for part, row in (("encoder", encoder), ("decoder", decoder)):
+        rows = turns(index + (part == "decoder"))
+        values[part] = {**draw(CONFIGS[part][row], rows, sizes, chance), "type": row}
+    if "attention" in values["decoder"]:
+        values["decoder"]["attention"]["type"] = attention
+    if values["share_embeddings"]:
+        values["source_size"] = values["target_size"]
+        values["decoder"]["embedding_size"] = values["encoder"]["embedding_size"]
+    if values["decoder"].get("tie_embeddings"):
+        width = values["decoder"]["embedding_size"]
+        values["decoder"]["readout_size"] = width
+        values["decoder"]["head_size"] = 2 * width if values["decoder"]["head"] == "relu" else width
+    return settled(values)
+
+
+def settled(values: dict[str, Any]) -> ModelConfig:
+    """The architecture after the advice of every error was followed; an option that it names first is given up."""
+    for _ in range(20):
+        try:
+            config = model_config(values, Origin("drawn"))
+            TorchModel(config)
+            return config
+        except ConfigError as error:
+            if advice := re.search(r"set ([\w.]+) = (\d+)", str(error)):
+                path = advice[1] if advice[1].split(".")[0] in CONFIGS else f"decoder.{advice[1]}"
+                values = override(values, [f"{path}={advice[2]}"])
+            elif option := re.match(r"(tie|share)_embeddings", str(error)):
+                path = "share_embeddings" if option[1] == "share" else "decoder.tie_embeddings"
+                values = override(values, [f"{path}=false"])
+            else:
+                raise
+    raise AssertionError(f"no end of errors: {values}")
+
+
+def name_of(index: int) -> str:
+    """An architecture's name in a report of the tests."""
+    encoder, decoder, attention = GRID[index % len(GRID)]
+    return f"{index}-{encoder}-{decoder}-{attention}"
+
+
+@functools.cache
+def torch_model(index: int) -> TorchModel:
+    """A PyTorch model in float64 with random weights, biases too."""
+    model = TorchModel(architecture(index)).double().eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(index)
+    for parameter in model.parameters():
+        parameter.normal_(0, 0.6, generator=generator)
+    return model
+
+
+@functools.cache
+def numpy_model(index: int, dtype: str = "float64") -> sequencing_np.model.Model:
+    """The NumPy model with the same weights."""
+    weights = {name: array.astype(dtype) for name, array in torch_model(index).weights().items()}
+    return build_model(architecture(index), nest(weights))
+
+
+def model_on(index: int, floor: str) -> Any:
+    """The model of either floor."""
+    return {"numpy": numpy_model, "torch": torch_model}[floor](index)
+
+
+class Sources(NamedTuple):
+    """A batch of source ids."""
+
+    ids: np.ndarray  # (B, S)
+    mask: np.ndarray  # (B, S)
+
+
+def sources(config: ModelConfig, lengths: tuple[int, ...] = (7, 2, 5, 1), seed: int = 0) -> Sources:
+    """Sentences of these lengths, of random words and an end symbol."""
+    chance = np.random.default_rng(seed)
+    ids = chance.integers(len(SPECIAL), config.source_size, (len(lengths), max(lengths)))
+    mask = np.arange(max(lengths)) < np.array(lengths)[:, None]
+    ids[np.arange(len(lengths)), np.array(lengths) - 1] = SPECIAL.eos
+    return Sources(np.where(mask, ids, SPECIAL.pad), mask)
+
+
+class Case(NamedTuple):
+    """A model and what its encoder says of a batch."""
+
+    config: ModelConfig
+    model: Any
+    sources: Sources
+    memory: Memory
+
+
+def case(index: int, floor: str, lengths: tuple[int, ...] = (7, 2, 5, 1)) -> Case:
+    """One of the random architectures on one floor, with an encoded batch."""
+    model = model_on(index, floor)
+    batch = sources(model.config, lengths, index)
+    return Case(model.config, model, batch, model.encode(*batch))
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """The arrays in nested tuples."""
+    if isinstance(tree, tuple):
+        for part in tree:
+            yield from leaves(part)
+    else:
+        yield tree
+
+
+def same(one: Any, other: Any, tolerance: float = 1e-9) -> None:
+    """Nested tuples of arrays, of either library, are equal within the tolerance."""
+    first, second = list(leaves(one)), list(leaves(other))
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=tolerance, atol=tolerance)
+
+
+def settings_of(config: ModelConfig) -> dict[str, Any]:
+    """Every setting of an architecture by its dotted name."""
+    flat: dict[str, Any] = {}
+
+    def walk(value: Any, path: str) -> None:
+        if isinstance(value, dict):
+            for key, part in value.items():
+                walk(part, f"{path}.{key}" if path else key)
+        else:
+            flat[path] = value
+
+    walk(to_dict(config), "")
+    return flat
+
+

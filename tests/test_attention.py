@@ -1,0 +1,175 @@
+"""attention: each row by its published formula in plain loops, multi_head also by PyTorch's own."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from architectures import same
+from torch import nn
+
+from sequencing.attention import ATTENTIONS as UPPER
+from sequencing_np.attention import ATTENTIONS, AttentionConfig
+from sequencing_np.errors import ConfigError
+from sequencing_np.state import Memory, MemorySizes
+from sequencing_np.weights import nest
+
+Q, K, D, A, H = 5, 7, 11, 6, 3  # query, keys, values, attention, heads
+MASK = np.arange(4) < np.array([[4], [1], [3], [0]])
+EQUAL = {"dot", "scaled_dot"}  # query and keys of one width
+
+
+def dot(a: Any, b: Any) -> float:
+    return sum(float(x) * float(y) for x, y in zip(a, b, strict=True))
+
+
+def times(matrix: Any, vector: Any) -> list[float]:
+    return [dot(row, vector) for row in matrix]
+
+
+def additive(w: dict[str, Any], q: Any, k: Any) -> float:
+    """Bahdanau et al. 2015, A.1.2: v . tanh(W q + b + U k)."""
+    left, right = times(w["query.weight"], q), times(w["key.weight"], k)
+    inside = [a + float(b) + c for a, b, c in zip(left, w["query.bias"], right, strict=True)]
+    return dot(w["energy"], [math.tanh(x) for x in inside])
+
+
+SCORES: dict[str, Callable[[dict[str, Any], Any, Any], float]] = {
+    "additive": additive,
+    "dot": lambda w, q, k: dot(q, k),
+    "scaled_dot": lambda w, q, k: dot(q, k) / math.sqrt(len(k)),
+    "general": lambda w, q, k: dot(times(w["query.weight"], q), k),
+}
+
+
+def by_hand(score: Callable[[Any, Any], float], queries: Any, keys: Any, values: Any, mask: Any) -> Any:
+    """(T, Q), (S, K), (S, D), (S,) -> contexts (T, D) and weights (T, S)."""
+    contexts, weights = [], []
+    for q in queries:
+        powers = [math.exp(score(q, k)) if real else 0.0 for k, real in zip(keys, mask, strict=True)]
+        shares = [power / sum(powers) if sum(powers) else 0.0 for power in powers]
+        weights.append(shares)
+        contexts.append([sum(a * float(v[d]) for a, v in zip(shares, values, strict=True)) for d in range(len(values[0]))])
+    return np.array(contexts), np.array(weights)
+
+
+def build(name: str, **options: Any) -> tuple[Any, Any, dict[str, np.ndarray], int]:
+    """Both twins with the same random weights, these weights, and the width of the query."""
+    query = K if name in EQUAL else Q
+    config = AttentionConfig(name, size=A, heads=H, **options)
+    sizes = MemorySizes(A if options.get("project_keys") is False else K, D, 1)
+    torch.manual_seed(1)
+    native = UPPER[name](config, query, sizes).double().requires_grad_(False)
+    for parameter in native.parameters():
+        nn.init.normal_(parameter)
+    weights = {key: parameter.numpy() for key, parameter in native.named_parameters()}
+    assert native.context_size == ATTENTIONS[name].context_size(config, sizes)
+    return ATTENTIONS[name](config, **nest(weights)), native, weights, query
+
+
+def memory(keys: int = K) -> Memory:
+    chance = np.random.default_rng(2)
+    return Memory(chance.normal(0, 1, (4, 4, keys)), chance.normal(0, 1, (4, 4, D)), MASK, chance.normal(0, 1, (4, 1)))
+
+
+def run(twin: Any, native: Any, query: np.ndarray, given: Memory) -> Any:
+    return twin(native(query), twin.prepare(Memory(*map(native, given))))
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_the_formula(name: str) -> None:
+    ground, upper, weights, width = build(name)
+    given, queries = memory(), np.random.default_rng(3).normal(0, 1, (4, 3, width))
+    found = run(ground, np.asarray, queries, given)
+    same(found, run(upper, torch.tensor, queries, given))
+    for row in range(4):
+        score = lambda q, k: SCORES[name](weights, q, k)  # noqa: E731
+        context, alignment = by_hand(score, queries[row], given.keys[row], given.values[row], MASK[row])
+        same((found.context[row], found.alignment[row]), (context, alignment))
+        assert not found.alignment[row][:, ~MASK[row]].any()
+
+
+def test_additive_with_keys_that_the_encoder_projected() -> None:
+    ground, upper, weights, width = build("additive", project_keys=False)
+    assert set(weights) == {"energy", "query.weight", "query.bias"}
+    given, queries = memory(A), np.random.default_rng(3).normal(0, 1, (4, 3, width))
+    found = run(ground, np.asarray, queries, given)
+    same(found, run(upper, torch.tensor, queries, given))
+    whole = {**weights, "key.weight": np.eye(A)}
+    for row in range(4):
+        score = lambda q, k: additive(whole, q, k)  # noqa: E731
+        same((found.context[row], found.alignment[row]), by_hand(score, queries[row], given.keys[row], given.values[row], MASK[row]))
+
+
+@pytest.mark.parametrize("floor", ["numpy", "torch"])
+def test_multi_head_is_that_of_pytorch(floor: str) -> None:
+    ground, upper, weights, width = build("multi_head")
+    reference = nn.MultiheadAttention(A, H, kdim=A, vdim=A, batch_first=True).double()
+    given, queries = memory(), np.random.default_rng(3).normal(0, 1, (4, 3, width))
+    found = run(ground, np.asarray, queries, given) if floor == "numpy" else run(upper, torch.tensor, queries, given)
+    # The widths differ from its own, so it gets the projected vectors and an identity as its own projection.
+    project = lambda x, name: torch.tensor(x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"])  # noqa: E731
+    with torch.no_grad():
+        reference.in_proj_weight.copy_(torch.eye(A).repeat(3, 1))
+        reference.in_proj_bias.zero_()
+        reference.out_proj.weight.copy_(torch.tensor(weights["output.weight"]))
+        reference.out_proj.bias.copy_(torch.tensor(weights["output.bias"]))
+        rows = [0, 1, 2]  # PyTorch's own says NaN of the fourth, in which everything is masked
+        context, alignment = reference(
+            project(queries, "query")[rows],
+            project(given.keys, "key")[rows],
+            project(given.values, "value")[rows],
+            key_padding_mask=torch.tensor(~MASK)[rows],
+        )
+    same((found.context[rows], found.alignment[rows]), (context, alignment))
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_what_every_row_does(name: str) -> None:
+    """N04: zeros where everything is masked; weights sum to one; each query is answered as if it were alone."""
+    ground, upper, _, width = build(name)
+    given, queries = memory(), np.random.default_rng(4).normal(0, 30, (4, 5, width))
+    for twin, native in ((ground, np.asarray), (upper, torch.tensor)):
+        found = run(twin, native, queries, given)
+        assert np.isfinite(np.asarray(found.context)).all()
+        same(found.alignment[:3].sum(-1), np.ones((3, 5)))
+        assert not np.asarray(found.alignment[3]).any()
+        for t in range(5):
+            alone = run(twin, native, queries[:, t : t + 1], given)
+            same((alone.context[:, 0], alone.alignment[:, 0]), (found.context[:, t], found.alignment[:, t]))
+        filled = given._replace(
+            keys=np.where(MASK[..., None], given.keys, 1e3), values=np.where(MASK[..., None], given.values, -1e3)
+        )
+        same(run(twin, native, queries, filled), found)
+
+
+@pytest.mark.parametrize("name", sorted(EQUAL))
+def test_widths_that_must_agree(name: str) -> None:
+    with pytest.raises(ConfigError, match="set encoder.attention_key_size = 5, or use general attention"):
+        UPPER[name](AttentionConfig(name), Q, MemorySizes(K, D, 1))
+
+
+def test_settings_that_contradict() -> None:
+    with pytest.raises(ConfigError, match="set attention.size = 7"):
+        UPPER["additive"](AttentionConfig("additive", size=A, project_keys=False), Q, MemorySizes(K, D, 1))
+    with pytest.raises(ConfigError, match=r"does not divide into 4 heads; set attention.size = 252"):
+        UPPER["multi_head"](AttentionConfig("multi_head", size=250, heads=4), Q, MemorySizes(K, D, 1))
+    assert AttentionConfig("additive", size=250, heads=4).size == 250  # heads are for multi_head only
+    with pytest.raises(ConfigError, match="did you mean 'additive'"):
+        AttentionConfig("aditive")
+    for wrong in ({"size": 0}, {"heads": 0}, {"dropout": 1.0}, {"dropout": -0.1}):
+        with pytest.raises(ConfigError):
+            AttentionConfig(**wrong)
+
+
+@pytest.mark.parametrize("name", UPPER)
+def test_dropout_of_the_weights_while_training_only(name: str) -> None:
+    """The alignment that is shown is the one before dropout."""
+    _, native, _, width = build(name, dropout=0.5)
+    given, queries = memory(), np.random.default_rng(3).normal(0, 1, (4, 3, width))
+    torch.manual_seed(0)
+    trained, evaluated = (run(native.train(mode), torch.tensor, queries, given) for mode in (True, False))
+    same(trained.alignment, evaluated.alignment)
+    assert not torch.allclose(trained.context, evaluated.context)

@@ -1,0 +1,137 @@
+"""layers: by their formulas, and NumPy against PyTorch."""
+
+import numpy as np
+import pytest
+import torch
+from architectures import same
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import sequencing.layers as upper
+import sequencing_np.layers as ground
+from sequencing_np.errors import ConfigError
+
+CHANCE = np.random.default_rng(1)
+MASK = np.arange(5) < np.array([[5], [2], [1], [0]])
+
+
+def normal(*shape: int) -> np.ndarray:
+    return CHANCE.normal(0, 1, shape)
+
+
+def test_linear_and_look_up() -> None:
+    weight, bias, x = normal(7, 3), normal(7), normal(2, 5, 3)
+    same(ground.Linear(weight=weight, bias=bias)(x), np.einsum("oi,bti->bto", weight, x) + bias)
+    same(ground.Linear(weight=weight, bias=None)(x), np.einsum("oi,bti->bto", weight, x))
+    ids = np.array([[0, 6], [3, 3]])
+    same(ground.LookUpOp(weight=weight)(ids), weight[ids])
+    table = upper.LookUpOp(7, 3)
+    same(table(torch.tensor(ids)).detach(), table.weight.detach().numpy()[ids], 0)
+
+
+def test_weights_that_do_not_fit() -> None:
+    for weights in ({"weight": normal(7, 3)}, {"bias": normal(7)}, {"weight": normal(7, 3), "bias": None, "scale": 1}):
+        with pytest.raises(TypeError):
+            ground.Linear(**weights)
+    for weight, bias in ((normal(7, 3), normal(1)), (normal(7, 3), normal(3)), (normal(7), normal(7))):
+        with pytest.raises(ConfigError):
+            ground.Linear(weight=weight, bias=bias)
+    with pytest.raises(ConfigError):
+        ground.LayerNorm(weight=normal(5), bias=normal(1))
+    with pytest.raises(ConfigError):
+        ground.LookUpOp(weight=normal(5))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_layer_norm(scale: float) -> None:
+    x, native = normal(2, 3, 7) * scale, nn.LayerNorm(7).double()
+    nn.init.normal_(native.weight)
+    nn.init.normal_(native.bias)
+    weights = {name: value.numpy() for name, value in native.state_dict().items()}
+    before = x.copy()
+    same(ground.LayerNorm(**weights)(x), native(torch.tensor(x)).detach())
+    same(x, before, 0)
+
+
+@given(st.lists(st.floats(-1e300, 1e300), min_size=1))
+def test_sigmoid_and_relu_never_overflow(values: list[float]) -> None:
+    x = np.array(values)
+    same(ground.sigmoid(x), torch.sigmoid(torch.tensor(x)))
+    same(ground.relu(x), torch.relu(torch.tensor(x)))
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0, 1e6])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_masked_softmax(scale: float, dtype: str) -> None:
+    """N04: over the real positions; a row without any is zeros, not NaN."""
+    scores = (normal(4, 5) * scale).astype(dtype)
+    weights = ground.masked_softmax(scores, MASK)
+    assert weights.dtype == dtype
+    for row, length in enumerate(MASK.sum(axis=1)):
+        real = scores[row, :length].astype(np.float64)
+        expected = np.exp(real - real.max()) / np.exp(real - real.max()).sum() if length else real
+        np.testing.assert_allclose(weights[row, :length], expected, rtol=1e-5, atol=1e-30)
+        assert not weights[row, length:].any()
+    same(weights, upper.masked_softmax(torch.tensor(scores), torch.tensor(MASK)), 1e-6 if dtype == "float32" else 1e-9)
+
+
+def test_padding_may_hold_anything() -> None:
+    scores = normal(4, 5)
+    for filling in (1e30, -1e30, np.nan, np.inf):
+        filled = np.where(MASK, scores, filling)
+        same(ground.masked_softmax(filled, MASK), ground.masked_softmax(scores, MASK), 0)
+        same(upper.masked_softmax(torch.tensor(filled), torch.tensor(MASK)), ground.masked_softmax(scores, MASK))
+
+
+def test_reverse_and_last() -> None:
+    x = normal(4, 5, 3)
+    for twin, native in ((ground, np.asarray), (upper, torch.tensor)):
+        turned, ends = twin.reverse(native(x), native(MASK)), twin.last(native(x), native(MASK))
+        for row, length in enumerate(MASK.sum(axis=1)):
+            same(turned[row, :length], x[row, :length][::-1].copy(), 0)
+            same(turned[row, length:], x[row, length:], 0)
+            same(ends[row], x[row, length - 1] if length else np.zeros(3), 0)
+        same(twin.reverse(turned, native(MASK)), x, 0)
+        same(twin.reverse(native(x[..., 0].copy()), native(MASK)), np.asarray(turned)[..., 0], 0)
+
+
+# --- what only training has -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
+def test_dropout_keeps_the_mean(share: float) -> None:
+    torch.manual_seed(0)
+    dropout, x = upper.Dropout(share), torch.ones(100, 100, 10)
+    kept = dropout(x)
+    values = torch.unique(kept)
+    assert len(values) == 2 and values[0] == 0
+    assert abs(float(values[1]) * (1 - share) - 1) < 0.02
+    assert abs(float((kept == 0).double().mean()) - share) < 0.01
+    assert abs(float(kept.mean()) - 1) < 0.02
+    assert torch.equal(dropout.eval()(x), x)
+    assert torch.equal(upper.Dropout(0.0)(x), x)
+
+
+def test_variational_dropout_is_the_same_at_every_step() -> None:
+    torch.manual_seed(0)
+    kept = upper.Dropout(0.5, variational=True)(torch.ones(50, 7, 11))
+    assert torch.equal(kept, kept[:, :1].expand_as(kept))
+    assert not torch.equal(kept[0], kept[1])
+    each = upper.Dropout(0.5)(torch.ones(50, 7, 11))
+    assert not torch.equal(each, each[:, :1].expand_as(each))
+
+
+def test_dropout_follows_the_seed() -> None:
+    def once() -> torch.Tensor:
+        torch.manual_seed(3)
+        return upper.Dropout(0.4)(torch.ones(3, 5, 7))
+
+    assert torch.equal(once(), once())
+
+
+def test_biases_begin_at_zero() -> None:
+    """T-A21: and matrices are Glorot-uniform."""
+    layer = upper.Linear(50, 70)
+    assert not layer.bias.any() and float(layer.weight.detach().abs().max()) <= (6 / 120) ** 0.5
+    assert upper.Linear(5, 7, bias=False).bias is None

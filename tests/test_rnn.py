@@ -1,0 +1,216 @@
+"""rnn: cells, stacks and encoders against PyTorch's own over packed sequences; norm, projection and residual by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from architectures import SPECIAL, same
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from sequencing.model import Model as TorchModel
+from sequencing_np.bridge import BRIDGES, BridgeSizes
+from sequencing_np.config import Origin
+from sequencing_np.errors import ConfigError
+from sequencing_np.model import build_model, model_config
+from sequencing_np.rnn import CELLS, StackConfig
+from sequencing_np.state import Memory
+from sequencing_np.weights import nest
+
+NATIVE = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+LENGTHS = [6, 2, 5, 1]
+MASK = np.arange(6) < np.array(LENGTHS)[:, None]
+IDS = np.where(MASK, np.random.default_rng(0).integers(4, 13, MASK.shape), SPECIAL.pad)
+E, H = 5, 7
+
+
+def models(encoder: dict[str, Any], decoder: dict[str, Any] | None = None) -> tuple[Any, Any]:
+    """Both floors with the same random weights, in float64."""
+    values = {"encoder": {"embedding_size": E, **encoder}, "decoder": {"embedding_size": 3, **(decoder or {})}}
+    config = model_config({**values, "source_size": 13, "target_size": 17}, Origin("test"))
+    torch.manual_seed(3)
+    native = TorchModel(config).double().eval().requires_grad_(False)
+    for parameter in native.parameters():
+        nn.init.normal_(parameter, 0, 0.5)
+    return build_model(config, nest(native.weights())), native
+
+
+def reference(cell: str, layers: int, encoder: Any, bidirectional: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+    """What PyTorch's own says of the packed batch with this encoder's weights: outputs, and the final states."""
+    theirs = NATIVE[cell](E, H, layers, batch_first=True, bidirectional=bidirectional).double()
+    own = dict(encoder.named_parameters())
+    with torch.no_grad():
+        for name, parameter in theirs.named_parameters():
+            kind, _, end = name.partition("_l")
+            layer, _, backward = end.partition("_")
+            if bidirectional:
+                place = f"layers.{layer}.{'right_to_left' if backward else 'left_to_right'}"
+            else:
+                place = f"stack.layers.{layer}.cell"
+            parameter.copy_(own[f"{place}.{kind}_l0"])
+        packed = pack_padded_sequence(
+            encoder.embedding(torch.tensor(IDS)), torch.tensor(LENGTHS), batch_first=True, enforce_sorted=False
+        )
+        outputs, final = theirs(packed)
+    padded, _ = pad_packed_sequence(outputs, batch_first=True)
+    return padded.numpy(), [state.numpy() for state in (final if isinstance(final, tuple) else (final,))]
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("cell", NATIVE)
+def test_left_to_right(cell: str, layers: int) -> None:
+    stack = {"cell": cell, "size": H, "layers": layers}
+    ground, upper = models({"type": "rnn", "stack": stack})
+    outputs, final = reference(cell, layers, upper.encoder, False)
+    for model in (ground, upper):
+        memory = model.encode(IDS, MASK)
+        same(memory.values, outputs)
+        same(memory.summary, final[0][-1])
+        assert memory.keys is memory.values
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("cell", NATIVE)
+def test_both_ways(cell: str, layers: int) -> None:
+    stack = {"cell": cell, "size": H, "layers": layers}
+    ground, upper = models({"type": "bidirectional_rnn", "stack": stack})
+    outputs, final = reference(cell, layers, upper.encoder, True)
+    for model in (ground, upper):
+        memory = model.encode(IDS, MASK)
+        same(memory.values, outputs)
+        same(memory.summary, np.concatenate([final[0][-2], final[0][-1]], axis=1))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", NATIVE)
+def test_states_after_the_last_token(cell: str, layers: int) -> None:
+    """A decoder's stack begins at given states and hands on every layer's own; LSTM hands on both of its two."""
+    ground, upper = models({"stack": {"size": 3}}, {"stack": {"cell": cell, "size": H, "layers": layers}})
+    theirs = NATIVE[cell](3, H, layers, batch_first=True).double()
+    chance = np.random.default_rng(1)
+    x = chance.normal(0, 1, (4, 5, 3))
+    begin = [chance.normal(0, 1, (layers, 4, H)) for _ in range(CELLS[cell].count)]
+    with torch.no_grad():
+        for name, parameter in theirs.named_parameters():
+            kind, _, layer = name.partition("_l")
+            parameter.copy_(dict(upper.decoder.named_parameters())[f"stack.layers.{layer}.cell.{kind}_l0"])
+        given = [torch.tensor(state) for state in begin]
+        outputs, final = theirs(torch.tensor(x), tuple(given) if len(given) > 1 else given[0])
+    wanted = [state.numpy() for state in (final if isinstance(final, tuple) else (final,))]
+    for model, native in ((ground, np.asarray), (upper, torch.tensor)):
+        states = tuple(tuple(native(state[layer]) for state in begin) for layer in range(layers))
+        found = model.decoder.stack(native(x), states)
+        same(found.outputs, outputs)
+        for layer in range(layers):
+            same(found.states[layer], tuple(state[layer] for state in wanted))
+
+
+@pytest.mark.parametrize("option", ["residual", "layer_norm", "projection"])
+@pytest.mark.parametrize("way", ["rnn", "bidirectional_rnn"])
+def test_what_follows_a_cell(way: str, option: str) -> None:
+    """One option at a time, over a stack of two layers of which only the second can take a residual."""
+    width = H if way == "rnn" else 2 * H
+    stack = {"cell": "gru", "size": H, "layers": 2, option: 3 if option == "projection" else True}
+    ground, upper = models({"type": way, "stack": stack})
+    weights, x = upper.weights(), np.asarray(ground.encoder.embedding(IDS))
+    for layer in range(2):
+        place = f"encoder.layers.{layer}" if way != "rnn" else f"encoder.stack.layers.{layer}"
+        sides = ["left_to_right", "right_to_left"] if way != "rnn" else ["cell"]
+        outputs = np.concatenate([gru(weights, f"{place}.{side}", x) for side in sides], axis=2)
+        if option == "layer_norm":
+            centred = outputs - outputs.mean(-1, keepdims=True)
+            outputs = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+            outputs = outputs * weights[f"{place}.end.norm.weight"] + weights[f"{place}.end.norm.bias"]
+        elif option == "projection":
+            matrix = weights[f"{place}.end.projection.weight"]
+            assert matrix.shape == (3, width)
+            outputs = outputs @ matrix.T + weights[f"{place}.end.projection.bias"]
+        elif layer == 1:
+            outputs = outputs + x
+        x = outputs
+    for model in (ground, upper):
+        same(model.encode(IDS, MASK).values, x * MASK[..., None])
+
+
+def gru(weights: dict[str, np.ndarray], place: str, x: np.ndarray) -> np.ndarray:  # (B, S, D) -> (B, S, H)
+    """A GRU token by token, backwards where its name says so."""
+    w, u, b, c = (weights[f"{place}.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+    outputs = np.zeros((*x.shape[:2], H))
+    for row, length in enumerate(LENGTHS):
+        h = np.zeros(H)
+        for t in range(length)[:: -1 if place.endswith("right_to_left") else 1]:
+            given, own = w @ x[row, t] + b, u @ h + c
+            reset, update = (1 / (1 + np.exp(-(given[k : k + H] + own[k : k + H]))) for k in (0, H))
+            new = np.tanh(given[2 * H :] + reset * own[2 * H :])
+            outputs[row, t] = h = (1 - update) * new + update * h
+    return outputs
+
+
+def test_projected_keys() -> None:
+    ground, upper = models({"stack": {"size": H}, "attention_key_size": 3})
+    weights = upper.weights()
+    for model in (ground, upper):
+        memory = model.encode(IDS, MASK)
+        expected = np.asarray(memory.values) @ weights["encoder.key.weight"].T + weights["encoder.key.bias"]
+        same(memory.keys, expected)
+        assert model.encoder.sizes == (3, 2 * H, 2 * H)
+
+
+@pytest.mark.parametrize("name", BRIDGES)
+def test_bridges(name: str) -> None:
+    """T-A4: for every cell, with as many vectors as its stack has states."""
+    sizes = {"pass_through": 2 * H}.get(name, 11)
+    decoder = {"bridge": name, "stack": {"cell": "lstm", "size": sizes, "layers": 2}}
+    ground, upper = models({"stack": {"size": H}}, decoder)
+    for model in (ground, upper):
+        memory = model.encode(IDS, MASK)
+        stack, _ = model.decoder.start(memory).cache
+        summary, weights = np.asarray(memory.summary), upper.weights()
+        parts = [part for layer in stack for part in layer]
+        assert [len(layer) for layer in stack] == [2, 2]
+        for number, part in enumerate(parts):
+            expected = np.zeros((4, sizes)) if name == "zero" else summary
+            if name.endswith("projection"):
+                matrix, bias = (weights[f"decoder.bridge.projection.{kind}"] for kind in ("weight", "bias"))
+                expected = (summary @ matrix.T + bias)[:, number * sizes : (number + 1) * sizes]
+                expected = np.tanh(expected) if name.startswith("tanh") else expected
+            same(part, expected)
+
+
+def test_a_bridge_that_cannot_pass_through() -> None:
+    with pytest.raises(ConfigError, match="set decoder.stack.size = 14"):
+        models({"stack": {"size": H}}, {"bridge": "pass_through", "stack": {"size": 11}})
+    assert BRIDGES["zero"](BridgeSizes(3, 5, 2))(np.zeros((4, 3)))[0].shape == (4, 5)
+
+
+@pytest.mark.parametrize("cell", NATIVE)
+def test_how_a_cell_begins(cell: str) -> None:
+    """T-A21: biases at zero, but for the forget gate's one; recurrent matrices orthogonal gate by gate."""
+    config = model_config(
+        {"encoder": {"stack": {"cell": cell, "size": H}}, "source_size": 13, "target_size": 17}, Origin("test")
+    )
+    layer = TorchModel(config).encoder.layers[0].left_to_right
+    gates = layer.weight_hh_l0.detach().reshape(-1, H, H)
+    for gate in gates:
+        same(gate @ gate.T, np.eye(H), 1e-5)
+    bias = (layer.bias_ih_l0 + layer.bias_hh_l0).detach().numpy()
+    expected = np.zeros_like(bias)
+    if cell == "lstm":
+        expected[H : 2 * H] = 1
+    same(bias, expected, 0)
+
+
+def test_a_memory_is_masked_with_zeros() -> None:
+    for way in ("rnn", "bidirectional_rnn"):
+        ground, _ = models({"type": way, "stack": {"size": H, "layer_norm": True}})
+        memory = ground.encode(IDS, MASK)
+        assert isinstance(memory, Memory) and not memory.values[~MASK].any()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"cell": "grru"}, {"size": 0}, {"layers": 0}, {"projection": -1}, {"input_dropout": 1.0}]
+)
+def test_stacks_that_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        StackConfig(**wrong)
