@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +19,7 @@ from ..evaluate import METRICS
 from ..loss import NORMALIZERS, cross_entropy
 from ..optim import clip, learning_rate, teacher_rate
 from ..run_config import RunConfig
+from .process import interruptible
 from .session import Session, open_session
 from .validation import validate
 
@@ -58,6 +55,9 @@ def train(config: RunConfig, folder: str | Path) -> None:
 def run(session: Session, asked: list[int]) -> None:
     """The loop itself. `asked` fills when the process is told to stop."""
     settings = session.config.train
+    if finished(session):
+        session.progress.say(f"{session.folder} is done: {session.step:,} steps. Raise train.steps (or the like) to go on")
+        return
     saved_at = time.monotonic()
     begin = saved_at - session.seconds
     tally = Tally()
@@ -193,24 +193,3 @@ def look(session: Session) -> None:
         session.progress.write(sample)
         session.logs["samples"].write({"step": session.step, **sample})
 
-
-@contextmanager
-def interruptible() -> Iterator[list[int]]:
-    """While it lasts, SIGINT and SIGTERM are noted instead of obeyed; a second one is obeyed."""
-    asked: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        signal.signal(number, before[number])
-
-    before: dict[int, Any] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
-    except ValueError:  # not in the main thread: nothing to note
-        before = {}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

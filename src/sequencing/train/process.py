@@ -1,0 +1,53 @@
+"""What a training process asks of its operating system: to be told to stop, and to keep the memory it has freed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's mallopt
+
+
+def settle() -> None:
+    """To be called before PyTorch is imported: waiting threads sleep, and freed memory stays with the process.
+
+    Threads that spin while they wait make a run on a shared machine many times slower. Large tensors that go back to
+    the kernel after each step have to be faulted in again, page by page, in the next. Both settings are only defaults:
+    OMP_WAIT_POLICY and MALLOC_TRIM_THRESHOLD_ in the environment stand.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if sys.platform != "linux" or "MALLOC_TRIM_THRESHOLD_" in os.environ:
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+        mallopt(M_TOP_PAD, 1 << 28)
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """While it lasts, SIGINT and SIGTERM are noted in the list instead of obeyed; a second one is obeyed."""
+    asked: list[int] = []
+    before: dict[int, Any] = {}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        signal.signal(number, before[number])
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, note)
+    except ValueError:  # not in the main thread: nothing to note
+        before.clear()
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
