@@ -387,7 +387,7 @@ def test_the_examples_of_the_page_run(tmp_path) -> None:
             script += [line[2:] for line in body.split("\n") if line.startswith("$ ")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHON": sys.executable}
     command = ["bash", "-x", "-c", "\n".join(script)]
-    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment, timeout=300)
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment, timeout=900)
     assert done.returncode == 0, done.stderr.decode()
     for command in COMMANDS:
         assert f"$ sequencing {command} " in page or f"| sequencing {command} " in page, f"no example of {command}"

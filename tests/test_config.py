@@ -151,8 +151,9 @@ def test_a_value_of_another_type(path: tuple[str, ...]) -> None:
         if kind not in fits:
             with pytest.raises(ConfigError) as raised:
                 run_config(nested(path, value), Origin("run.toml"))
-            assert ".".join(path) in str(raised.value), (kind, str(raised.value))
-            assert repr(value) in str(raised.value) or repr(1.5) in str(raised.value)
+            said = str(raised.value)
+            assert path[-1] in said and ".".join(path[:-1]) in said, (kind, said)
+            assert repr(value) in said or "1.5" in said, (kind, said)
 
 
 NUMBERS = [path for path in FIELDS if hint_of(path) in (int, float)]
@@ -160,7 +161,7 @@ NUMBERS = [path for path in FIELDS if hint_of(path) in (int, float)]
 
 @pytest.mark.parametrize("path", NUMBERS, ids=".".join)
 def test_numbers_that_are_none(path: tuple[str, ...]) -> None:
-    wrong = [10**30, -(10**30)] + ([float("nan"), float("inf"), -float("inf")] if hint_of(path) is float else [])
+    wrong = [10**31, -(10**31)] + ([float("nan"), float("inf"), -float("inf")] if hint_of(path) is float else [])
     for value in wrong:
         with pytest.raises(ConfigError, match=path[-1]):
             run_config(nested(path, value), Origin("run.toml"))
@@ -246,7 +247,7 @@ def test_nearest_and_choose() -> None:
         (b"a = 1\na = 2\n", "not valid TOML"),
         (b"a = \n", "not valid TOML"),
         (b"a = " + b"[" * 100000, "too deeply|not valid TOML"),
-        (b"a" + b".a" * 400000 + b" = 1", "unknown key|not valid TOML|too deeply"),
+        (b"a" + b".a" * 4000 + b" = 1", "unknown key|not valid TOML|too deeply"),
         (b"\xff\xfea\x00", "not UTF-8 at byte 0"),
         (b"a = 1\x00", "not valid TOML"),
         (b"#" * (MAX_BYTES + 1), "larger than"),
@@ -270,7 +271,7 @@ def test_files_that_are_no_toml(data: bytes, words: str, tmp_path: Path) -> None
         ('{"a": NaN}', "NaN"),
         ('{"a": -Infinity}', "Infinity"),
         ('{"a": 1e999}', "1e999"),
-        ("[" * 100000, "not valid JSON"),
+        ("[" * 100000, "too deeply"),
         ('{"a": ' + "9" * 5000 + "}", "not valid JSON"),
         ("", "not valid JSON"),
         ('{"a": 1} x', "not valid JSON"),

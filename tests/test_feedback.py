@@ -11,7 +11,7 @@ from table_decoder import ARRAYS, SPECIAL, TableDecoder, random_table
 
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import SearchError
-from sequencing_np.feedback import SampleFeedBack, Sampler, TrainingFeedBack, argmax, banned_ids
+from sequencing_np.feedback import SampleFeedBack, Sampler, TrainingFeedBack, argmax, banned_ids, sentence_keys
 from sequencing_np.limits import Limits
 from sequencing_np.special import Special
 from sequencing_np.state import Memory, Output
@@ -198,9 +198,8 @@ def test_the_finished_leave_the_batch(floor: str) -> None:
 
 @given(st.integers(0, 10**6), st.sampled_from([0.3, 1.0, 5.0]), st.sampled_from([0, 2]), st.sampled_from([0.5, 1.0]))
 def test_both_floors_draw_the_same_words(seed: int, temperature: float, top_k: int, top_p: float) -> None:
-    found = [
-        answer(floor, pick=Sampler(np.random.default_rng(seed), temperature, top_k, top_p)) for floor in ARRAYS
-    ]
+    keys = sentence_keys(seed, 0, 512)
+    found = [answer(floor, pick=Sampler(keys, temperature, top_k, top_p)) for floor in ARRAYS]
     for (one,), (other,) in zip(*found, strict=True):
         assert one.tokens == other.tokens
         np.testing.assert_allclose(one.token_log_probs, other.token_log_probs)
@@ -213,7 +212,8 @@ def test_the_temperature(temperature: float, floor: str) -> None:
     arrays = ARRAYS[floor]
     logits = np.tile([3.0, 1.0, 3.0, 0.5, 0.0, 2.0], (20000, 1))
     before = logits.copy()
-    choice = Sampler(np.random.default_rng(1), temperature)(arrays, arrays.native(logits), np.array([0, 2]))
+    keys = sentence_keys(1, 0, len(logits))
+    choice = Sampler(keys, temperature)(arrays, arrays.native(logits), np.array([0, 2]), np.arange(len(logits)))
     weights = np.exp(before[0] / temperature) * [0, 1, 0, 1, 1, 1]
     shares = np.bincount(choice.ids, minlength=6) / len(logits)
     np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.02)
@@ -223,11 +223,19 @@ def test_the_temperature(temperature: float, floor: str) -> None:
     np.testing.assert_array_equal(logits, before)
 
 
+@given(st.integers(0, 2**63), st.integers(0, 1000), st.integers(1, 50))
+def test_keys_depend_on_the_place_alone(seed: int, first: int, count: int) -> None:
+    keys = sentence_keys(seed, first, count)
+    assert len(set(keys.tolist())) == count
+    np.testing.assert_array_equal(keys[1:], sentence_keys(seed, first + 1, count - 1))
+    assert keys[0] != sentence_keys(seed + 1, first, 1)[0]
+
+
 @each_floor
 def test_a_cold_draw_is_greedy(floor: str) -> None:
-    cold = answer(floor, pick=Sampler(np.random.default_rng(0), 1e-4))
-    nucleus = answer(floor, pick=Sampler(np.random.default_rng(0), 1.0, 0, 1e-6))
-    first = answer(floor, pick=Sampler(np.random.default_rng(0), 1.0, 1))
+    cold = answer(floor, pick=Sampler(sentence_keys(0, 0, 512), 1e-4))
+    nucleus = answer(floor, pick=Sampler(sentence_keys(0, 0, 512), 1.0, 0, 1e-6))
+    first = answer(floor, pick=Sampler(sentence_keys(0, 0, 512), 1.0, 1))
     for found in zip(cold, nucleus, first, answer(floor, pick=argmax), strict=True):
         assert len({tuple(one[0].tokens) for one in found}) == 1
 
@@ -239,7 +247,7 @@ def test_nan_while_drawing(floor: str) -> None:
     def table(sentence: int, words: tuple[int, ...]) -> np.ndarray:
         return healthy(sentence, words) * (np.nan if sentence == 1 and words else 1.0)
 
-    found = answer(floor, table, pick=Sampler(np.random.default_rng(3)), limits=Limits(0.0, 6, shortest=2))
+    found = answer(floor, table, pick=Sampler(sentence_keys(3, 0, 512)), limits=Limits(0.0, 6, shortest=2))
     assert found[1] == [] and found[0] and found[2]
 
 
@@ -248,7 +256,7 @@ def test_nan_while_drawing(floor: str) -> None:
 def test_draws_that_cannot_be(options: tuple[float, int, float], wrong: float | None) -> None:
     temperature, top_k, top_p = options if wrong is None else (wrong, *options[1:])
     with pytest.raises(SearchError):
-        Sampler(np.random.default_rng(0), temperature, top_k, top_p)
+        Sampler(sentence_keys(0, 0, 512), temperature, top_k, top_p)
 
 
 # --- the loop and its limits ----------------------------------------------------------------------------------------
@@ -274,5 +282,5 @@ def test_every_pick_obeys_the_ban() -> None:
         arrays = ARRAYS[floor]
         logits = np.random.default_rng(seed).normal(0, 3, (11, 7))
         banned = np.array([0, 2, 3])
-        for pick in (argmax, Sampler(np.random.default_rng(seed))):
-            assert not np.isin(pick(arrays, arrays.native(logits), banned).ids, banned).any()
+        for pick in (argmax, Sampler(sentence_keys(seed, 0, 512))):
+            assert not np.isin(pick(arrays, arrays.native(logits), banned, np.arange(11)).ids, banned).any()

@@ -34,7 +34,7 @@ from sequencing_np.beam import LENGTH_PENALTIES, BeamFeedBack
 from sequencing_np.config import Origin, to_dict
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import ModelError
-from sequencing_np.feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler, TrainingFeedBack
+from sequencing_np.feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler, TrainingFeedBack, sentence_keys
 from sequencing_np.limits import Limits
 from sequencing_np.model import DECODERS, ENCODERS, build_model, model_config
 from sequencing_np.state import Memory, Output, State, select
@@ -48,7 +48,7 @@ each_floor = pytest.mark.parametrize("floor", FLOORS)
 
 SEARCHES: dict[str, Callable[[], FeedBack[Answers]]] = {
     "greedy": lambda: SampleFeedBack(SPECIAL, LIMITS, alignments=True),
-    "drawn": lambda: SampleFeedBack(SPECIAL, LIMITS, pick=Sampler(np.random.default_rng(5), 1.5, 11, 0.9)),
+    "drawn": lambda: SampleFeedBack(SPECIAL, LIMITS, pick=Sampler(sentence_keys(5, 0, 512), 1.5, 11, 0.9)),
     **{
         f"beam {name}": lambda name=name: BeamFeedBack(  # type: ignore[misc]
             SPECIAL, 4, LIMITS, length_penalty=name, alpha=0.7, n_best=3, alignments=True
@@ -296,7 +296,7 @@ def test_both_floors_throw_the_same_coins(index: int, per_sentence: bool) -> Non
     for floor in FLOORS:
         _, model, _, memory = case(index, floor)
         generator = np.random.default_rng(index)
-        pick = Sampler(np.random.default_rng(index + 1))
+        pick = Sampler(sentence_keys(index + 1, 0, 512))
         feedback = TrainingFeedBack(target, SPECIAL, 0.5, pick=pick, per_sentence=per_sentence, generator=generator)
         outputs.append(dynamic_decode(model.decoder, memory, feedback))
     same(*outputs)

@@ -17,7 +17,7 @@ __version__ = _ground.__version__
 
 _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "layers": ("LookUpOp",),
-    "attention": ("AdditiveAttention", "DotAttention", "ScaledDotAttention", "GeneralAttention", "MultiHeadAttention",
+    "attention": ("Attention", "AdditiveAttention", "DotAttention", "ScaledDotAttention", "GeneralAttention", "MultiHeadAttention",
                   "ATTENTIONS"),
     "rnn": ("StackRNNEncoder", "StackBidirectionalRNNEncoder"),
     "rnn_decoder": ("AttentionRNNDecoder",),

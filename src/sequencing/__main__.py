@@ -21,7 +21,6 @@ COMMANDS = {
 INSTALL = "pip install 'sequencing-nn[train]'"
 MISSING = {
     "torch": f"training needs PyTorch: {INSTALL} (without it, python -m sequencing_np runs an exported model)",
-    "safetensors": f"training needs safetensors: {INSTALL}",
     "sacrebleu": f"BLEU and chrF need sacreBLEU: {INSTALL}",
     "sentencepiece": f"learning subwords needs SentencePiece: {INSTALL}",
     "matplotlib": f"pictures need Matplotlib: {INSTALL}",

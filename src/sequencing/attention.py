@@ -57,6 +57,9 @@ class AdditiveAttention(nn.Module):
         return attend(torch.tanh(meeting) @ self.energy, memory, self.dropout)
 
 
+Attention = AdditiveAttention  # its name in the original framework
+
+
 class DotAttention(nn.Module):
     """q . k: Luong et al. 2015, equation 8, "dot". Query and keys have one width."""
 

@@ -78,6 +78,9 @@ class AdditiveAttention:
         return attend(np.tanh(meeting, out=meeting) @ self.energy, memory)
 
 
+Attention = AdditiveAttention  # its name in the original framework
+
+
 class DotAttention:
     """q . k: Luong et al. 2015, equation 8, "dot". Query and keys have one width."""
 

@@ -160,11 +160,26 @@ def read_toml(path: str | Path) -> tuple[dict[str, Any], Origin]:
     """The tables of a TOML file and their origin; ConfigError names file and line of a mistake."""
     text = read_text(Path(path))
     try:
-        return tomllib.loads(text), Origin(str(path), text)
+        return shallow(tomllib.loads(text), str(path)), Origin(str(path), text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     except RecursionError:
-        raise ConfigError(f"{path}: nested too deeply; a configuration has at most {MAX_DEPTH} levels") from None
+        raise too_deep(str(path)) from None
+
+
+def shallow(value: Any, name: str) -> Any:
+    """The value itself, when it is nested no deeper than a configuration can be."""
+    parts = [value]
+    for _ in range(MAX_DEPTH):
+        inner = [part.values() if isinstance(part, dict) else part for part in parts if isinstance(part, dict | list)]
+        parts = [part for several in inner for part in several]
+    if any(isinstance(part, dict | list) for part in parts):
+        raise too_deep(name)
+    return value
+
+
+def too_deep(name: str) -> ConfigError:
+    return ConfigError(f"{name}: nested too deeply; a configuration has at most {MAX_DEPTH} levels")
 
 
 def read_json(path: str | Path) -> tuple[Any, Origin]:
@@ -193,9 +208,11 @@ def parse_json(text: str, name: str) -> Any:
 
     try:
         hooks = {"parse_float": ordinary, "parse_constant": refuse_constant, "object_pairs_hook": refuse_duplicates}
-        return json.loads(text, **hooks)
-    except (ValueError, RecursionError) as error:
+        return shallow(json.loads(text, **hooks), name)
+    except ValueError as error:
         raise ConfigError(f"{name}: not valid JSON: {error}") from None
+    except RecursionError:
+        raise too_deep(name) from None
 
 
 def read_text(path: Path) -> str:
@@ -217,7 +234,7 @@ def read_text(path: Path) -> str:
 
 def override(values: dict[str, Any], settings: typing.Iterable[str]) -> dict[str, Any]:
     """Nested values with `key.path=value` settings laid over them; values read as TOML, else as text."""
-    result = json.loads(json.dumps(values, default=str))
+    result: dict[str, Any] = json.loads(json.dumps(values, default=str))
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
@@ -228,13 +245,17 @@ def override(values: dict[str, Any], settings: typing.Iterable[str]) -> dict[str
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
                 raise ConfigError(f"--set {setting!r}: {part!r} is a value, not a table")
-        table[parts[-1]] = parse_setting(text.strip())
-    return result
+        try:
+            table[parts[-1]] = parse_setting(text.strip())
+        except RecursionError:
+            raise too_deep(f"--set {setting[:80]!r}") from None
+    return shallow(result, "--set")
 
 
 def parse_setting(text: str) -> Any:
     """A value as TOML would read it; what is no TOML value is taken as a text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        values = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return values["value"] if len(values) == 1 else text  # a line break would begin another key

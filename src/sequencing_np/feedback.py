@@ -54,37 +54,55 @@ class Choice(NamedTuple):
     log_probs: np.ndarray  # (R,) float64
 
 
-Pick = Callable[[Arrays, Array, np.ndarray], Choice]
-"""Chooses one id a row from (R, V) logits, never a banned one."""
+Pick = Callable[[Arrays, Array, np.ndarray, np.ndarray], Choice]
+"""Chooses one id a row from (R, V) logits, never a banned one; (R,) says which sentence of the batch a row belongs to."""
 
 
-def argmax(arrays: Arrays, logits: Array, banned: np.ndarray) -> Choice:  # (R, V), (N,) -> (R,), (R,)
+def argmax(arrays: Arrays, logits: Array, banned: np.ndarray, sentences: np.ndarray) -> Choice:
+    # (R, V), (N,), (R,) -> (R,), (R,)
     """The most probable id of each row; of equal ones the lowest."""
     best = arrays.best(logits, 1, banned)
     return Choice(best.ids[:, 0], best.log_probs[:, 0])
 
 
+def sentence_keys(seed: int, first: int, count: int) -> np.ndarray:  # -> (count,) uint64
+    """A key for each sentence of a text, from the seed and the sentence's place in the text alone."""
+    places = np.arange(first, first + count, dtype=np.uint64)
+    return mix(mix(places + np.uint64(1)) + mix(np.full(1, seed, dtype=np.uint64)))
+
+
+def mix(x: np.ndarray) -> np.ndarray:  # (...) uint64 -> (...) uint64
+    """The output function of SplitMix64 (Steele et al. 2014): every bit depends on every bit."""
+    x = x * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
 class Sampler:
     """A pick that draws: softmax(logits / temperature), of the `top_k` likeliest ids and the nucleus of mass `top_p`.
 
-    `generator` draws one number a row on the host, so both floors make the same choices from the same seed.
-    Nucleus: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section 3.1.
+    What a sentence draws at a step is a function of its key and the step: neither its batch mates nor the floor
+    change it. Nucleus: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section 3.1.
     """
 
-    def __init__(
-        self, generator: np.random.Generator, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
-    ) -> None:
+    def __init__(self, keys: np.ndarray, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> None:
         if not 0 < temperature < 1e6:
             raise SearchError(f"temperature {temperature}: must be above 0; for the likeliest word use greedy search")
         if top_k < 0 or not 0 < top_p <= 1:
             raise SearchError(f"top_k {top_k}, top_p {top_p}: top_k is 0 (all) or more, top_p above 0 and at most 1")
-        self.generator, self.temperature, self.top_k, self.top_p = generator, temperature, top_k, top_p
+        self.keys, self.temperature, self.top_k, self.top_p = keys, temperature, top_k, top_p  # keys (B,) uint64
+        self.steps = 0
 
-    def __call__(self, arrays: Arrays, logits: Array, banned: np.ndarray) -> Choice:  # (R, V), (N,) -> (R,), (R,)
+    def __call__(self, arrays: Arrays, logits: Array, banned: np.ndarray, sentences: np.ndarray) -> Choice:
+        # (R, V), (N,), (R,) -> (R,), (R,)
+        self.steps += 1
+        bits = mix(self.keys[sentences] + np.uint64(self.steps))
+        uniform = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
         scaled = logits / self.temperature
         if len(banned):
             scaled[:, banned] = -np.inf
-        ids = arrays.draw(scaled, self.generator.random(len(logits)), self.top_k, self.top_p)
+        ids = arrays.draw(scaled, uniform, self.top_k, self.top_p)
         return Choice(ids, arrays.log_prob(logits[:, None], ids[:, None])[:, 0])
 
 
@@ -137,7 +155,7 @@ class TrainingFeedBack:
         if not self.taught.size or step == self.target.shape[1]:
             return Turn(None)
         gold = self.target[:, step - 1]
-        own = self.pick(self.arrays, output.logits[:, -1], banned_ids(self.special, False)).ids
+        own = self.pick(self.arrays, output.logits[:, -1], banned_ids(self.special, False), np.arange(len(gold))).ids
         return Turn(self.arrays.native(np.where(self.taught[:, step - 1], gold, own)[:, None]))
 
     def result(self) -> Output:
@@ -189,7 +207,8 @@ class SampleFeedBack:
 
     def next(self, output: Output) -> Turn:
         logits, step = output.logits[:, -1], len(self.said)
-        ids, log_probs = self.pick(self.arrays, logits, banned_ids(self.special, step < self.limits.shortest))
+        banned = banned_ids(self.special, step < self.limits.shortest)
+        ids, log_probs = self.pick(self.arrays, logits, banned, self.live)
         if step < self.forced.shape[1]:
             forced = self.forced[self.live, step]
             ids = np.where(forced >= 0, forced, ids)

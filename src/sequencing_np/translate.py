@@ -18,7 +18,7 @@ from .batch import PadIds, in_order, length_batches, make_batch, pad
 from .beam import LENGTH_PENALTIES, BeamFeedBack
 from .config import choose, require
 from .decode import Decoder, dynamic_decode
-from .feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler, TrainingFeedBack
+from .feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler, TrainingFeedBack, sentence_keys
 from .limits import Limits
 from .model import build_model
 from .model_folder import read_model_folder
@@ -120,14 +120,20 @@ class Translator:
         weights = {name: array.astype(dtype) for name, array in parts.weights.items()}
         return cls(build_model(parts.config, nest(weights)), parts.source_vocab, parts.target_vocab, parts.limits)
 
-    def translate(self, lines: Sequence[str], search: SearchConfig = SearchConfig()) -> list[Translation]:
-        """One Translation for each line, in the same order. A blank line is answered without asking the model."""
+    def translate(
+        self, lines: Sequence[str], search: SearchConfig = SearchConfig(), first: int = 0
+    ) -> list[Translation]:
+        """One Translation for each line, in the same order. A blank line is answered without asking the model.
+
+        `first` is the place of the first line in the text: draws depend on it.
+        """
         encoded = [self.source_vocab.encode(line) for line in lines]
         asked = [row for row, line in enumerate(lines) if line.strip()]
         lengths = np.array([len(encoded[row]) for row in asked], dtype=np.int64)
+        keys = sentence_keys(search.seed, first, len(lines))[asked]
         groups = []
         for positions in length_batches(lengths, max(search.batch_tokens // search.beam, 1)):
-            found = self.search([encoded[asked[position]] for position in positions], search)
+            found = self.search([encoded[asked[position]] for position in positions], search, keys[positions])
             groups.append((positions, found))
         hypotheses: dict[int, list[Hypothesis]] = dict(zip(asked, in_order(groups, len(asked)), strict=True))
         return [self.say(line, encoded[row], hypotheses.get(row)) for row, line in enumerate(lines)]
@@ -137,24 +143,27 @@ class Translator:
     ) -> Iterator[Translation]:
         """The same for any number of lines in bounded memory: `window` of them are sorted and searched together."""
         lines = iter(lines)
+        first = 0
         while part := list(islice(lines, window)):
-            yield from self.translate(part, search)
+            yield from self.translate(part, search, first)
+            first += len(part)
 
-    def search(self, sources: Sequence[Sequence[int]], search: SearchConfig) -> list[list[Hypothesis]]:
-        """One batch of ids."""
+    def search(
+        self, sources: Sequence[Sequence[int]], search: SearchConfig, keys: np.ndarray
+    ) -> list[list[Hypothesis]]:  # keys (B,)
+        """One batch of ids; the keys are for draws."""
         padded = pad(sources, self.source_vocab.special.pad)
         memory = self.model.encode(padded.ids, padded.mask)
-        return dynamic_decode(self.model.decoder, memory, self.feedback(search))
+        return dynamic_decode(self.model.decoder, memory, self.feedback(search, keys))
 
-    def feedback(self, search: SearchConfig) -> FeedBack[list[list[Hypothesis]]]:
+    def feedback(self, search: SearchConfig, keys: np.ndarray) -> FeedBack[list[list[Hypothesis]]]:  # keys (B,)
         """The feedback that a SearchConfig asks for."""
         special = self.target_vocab.special
         limits = self.limits
         if search.max_length:
             limits = replace(limits, factor=0.0, constant=search.max_length, longest=search.max_length)
         if search.sample:
-            generator = np.random.default_rng(search.seed)
-            pick = Sampler(generator, search.temperature, search.top_k, search.top_p)
+            pick = Sampler(keys, search.temperature, search.top_k, search.top_p)
             return SampleFeedBack(special, limits, pick=pick, alignments=search.alignments)
         if search.beam == 1:
             return SampleFeedBack(special, limits, alignments=search.alignments)
@@ -177,7 +186,8 @@ class Translator:
         for found in hypotheses:
             tokens = self.target_vocab.tokens_of(found.tokens) + (["</s>"] if found.finished else [])
             text = self.target_vocab.decode(found.tokens)
-            rest = (found.token_log_probs, found.alignment, found.finished)
+            alignment = found.alignment[:, : len(ids)] if found.alignment is not None else None  # without padding
+            rest = (found.token_log_probs, alignment, found.finished)
             answers.append(Answer(text, found.score, found.log_prob, tokens, *rest))
         return Translation(line, pieces, answers)
 

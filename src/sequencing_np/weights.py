@@ -108,6 +108,8 @@ def nest(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
             branch = branch.setdefault(group, {})
             if not isinstance(branch, dict):
                 raise ModelError(f"weight {name!r}: {group!r} is a weight and a group at once")
+        if leaf in branch:
+            raise ModelError(f"weight {name!r}: is a weight and a group at once")
         branch[leaf] = array
     return listed(tree)
 
@@ -163,12 +165,12 @@ def check_manifest(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: format {version!r}; this program reads format {FORMAT}: use the version that wrote it")
     if content.get("digest") != digest(content):
         raise ModelError(f"{path}: changed or damaged, its digest does not fit; copy the model folder again")
-    for name, (size, digest) in entries.items():
+    for name, (size, checksum) in entries.items():
         file = folder / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ModelError(f"{path}: names {name!r}, which lies outside the folder")
         if not file.is_file():
             raise ModelError(f"{file}: missing; copy the model folder again")
-        if file.stat().st_size != size or sha256(file) != digest:
+        if file.stat().st_size != size or sha256(file) != checksum:
             raise ModelError(f"{file}: differs from {MANIFEST} (changed or damaged); copy the model folder again")
     return content

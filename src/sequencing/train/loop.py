@@ -121,7 +121,8 @@ def update(session: Session, batch: Batch) -> Stepped:
 def teacher(session: Session, batch: Batch, step: int) -> TrainingFeedBack:
     """The feedback of a training step."""
     settings = session.config.train.teacher
-    pick = Sampler(session.coins) if settings.draw else argmax
+    keys = session.coins.integers(2**64, size=len(batch.target), dtype="uint64") if settings.draw else None
+    pick = Sampler(keys) if keys is not None else argmax
     return TrainingFeedBack(
         batch.target,
         session.translator.target_vocab.special,
