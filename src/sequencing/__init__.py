@@ -17,8 +17,8 @@ __version__ = _ground.__version__
 
 _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "layers": ("LookUpOp",),
-    "attention": ("Attention", "AdditiveAttention", "DotAttention", "ScaledDotAttention", "GeneralAttention", "MultiHeadAttention",
-                  "ATTENTIONS"),
+    "attention": ("Attention", "AdditiveAttention", "DotAttention", "ScaledDotAttention", "GeneralAttention",
+                  "MultiHeadAttention", "ATTENTIONS"),
     "rnn": ("StackRNNEncoder", "StackBidirectionalRNNEncoder"),
     "rnn_decoder": ("AttentionRNNDecoder",),
     "model": ("ENCODERS", "DECODERS", "Model"),

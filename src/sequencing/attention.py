@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sequencing.layers import Dropout, Linear, masked_softmax
 from sequencing_np.attention import Attended, AttentionConfig
 from sequencing_np.errors import ConfigError
 from sequencing_np.state import Memory, MemorySizes
-
-from .layers import Dropout, Linear, masked_softmax
 
 
 def attend(scores: Tensor, memory: Memory, dropout: Dropout) -> Attended:  # (B, T, S), Memory -> Attended

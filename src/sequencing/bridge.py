@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sequencing.layers import Linear
 from sequencing_np.bridge import BridgeSizes
 from sequencing_np.errors import ConfigError
-
-from .layers import Linear
 
 
 class ZeroBridge(nn.Module):

@@ -8,15 +8,14 @@ from typing import Any, NamedTuple
 
 import torch
 
+from sequencing.data.sampling import EvalBatch
+from sequencing.loss import cross_entropy
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import DataError
 from sequencing_np.feedback import TrainingFeedBack
 from sequencing_np.metrics import Share, error_rates, exact_match, token_accuracy
 from sequencing_np.special import Special
 from sequencing_np.translate import SearchConfig, Translation, Translator
-
-from .data.sampling import EvalBatch
-from .loss import cross_entropy
 
 METRICS = {  # what a best model may be chosen by, and which way is better
     "bleu": 1,
@@ -63,16 +62,15 @@ class Taught(NamedTuple):
     token_accuracy: float  # share from 0 to 1
 
 
-def measure(
-    hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenize: str | None = None
-) -> Quality:
+def measure(hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenize: str | None = None) -> Quality:
     """The quality of texts against one or several references each; `tokenize` is sacreBLEU's (13a, zh, char …)."""
-    from sacrebleu.metrics import BLEU, CHRF
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
     if not hypotheses:
         raise DataError("nothing to evaluate: give at least one sentence and its reference")
     most = max(map(len, references))
-    streams = [[texts[k] if k < len(texts) else None for texts in references] for k in range(most)]
+    streams: Any = [[texts[k] if k < len(texts) else None for texts in references] for k in range(most)]
     bleu, chrf = BLEU(tokenize=tokenize), CHRF()
     bleu_score = bleu.corpus_score(list(hypotheses), streams).score
     chrf_score = chrf.corpus_score(list(hypotheses), streams).score

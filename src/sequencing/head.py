@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sequencing.layers import Linear
 from sequencing_np.errors import ConfigError
-
-from .layers import Linear
 
 
 class PreviousWordReadout(nn.Module):

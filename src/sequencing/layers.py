@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 
-def Linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:  # noqa: N802 (a class in all but name)
+def Linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
     """nn.Linear with Glorot-uniform weights and a zero bias."""
     layer = nn.Linear(inputs, outputs, bias)
     nn.init.xavier_uniform_(layer.weight)

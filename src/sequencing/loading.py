@@ -6,13 +6,12 @@ from pathlib import Path
 
 import torch
 
+from sequencing.model import Model
 from sequencing_np.config import Origin, build, parse_json
 from sequencing_np.errors import ConfigError, ModelError, UsageError
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.translate import SearchConfig, Translator
 from sequencing_np.weights import MANIFEST
-
-from .model import Model
 
 CHECKPOINTS = ("best", "last")
 

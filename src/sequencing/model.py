@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sequencing.arrays import TorchArrays
+from sequencing.layers import LookUpOp
+from sequencing.rnn import StackBidirectionalRNNEncoder, StackRNNEncoder
+from sequencing.rnn_decoder import AttentionRNNDecoder
 from sequencing_np.errors import ConfigError, ModelError
 from sequencing_np.model import ModelConfig
 from sequencing_np.state import Memory
-
-from .arrays import TorchArrays
-from .layers import LookUpOp
-from .rnn import StackBidirectionalRNNEncoder, StackRNNEncoder
-from .rnn_decoder import AttentionRNNDecoder
 
 ENCODERS: dict[str, Any] = {"rnn": StackRNNEncoder, "bidirectional_rnn": StackBidirectionalRNNEncoder}
 DECODERS: dict[str, Any] = {"rnn": AttentionRNNDecoder}

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from sequencing.run_config import SamplingConfig, ScheduleConfig, TrainConfig
 from sequencing_np.config import choose, require
-
-from .run_config import SamplingConfig, ScheduleConfig, TrainConfig
 
 
 def groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -71,7 +70,9 @@ def check_schedule(config: TrainConfig) -> None:
         config.steps > 0 or config.schedule.type not in NEED_STEPS,
         f"train.schedule.type = {config.schedule.type!r} ends at train.steps, which is 0; set train.steps",
     )
-    require(config.schedule.half_life >= 1, f"train.schedule.half_life = {config.schedule.half_life}: must be 1 or more")
+    require(
+        config.schedule.half_life >= 1, f"train.schedule.half_life = {config.schedule.half_life}: must be 1 or more"
+    )
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

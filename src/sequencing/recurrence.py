@@ -47,7 +47,7 @@ class GRURecurrence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # (T, B, H) -> gradients
         states, gates, candidate, matrix = ctx.saved_tensors
-        steps, rows, size = candidate.shape
+        steps, _, size = candidate.shape
         kind, back = matrix.dtype, matrix.t().contiguous()
         reset, update, new = gates.split(size, dim=2)
         given = torch.empty_like(gates)  # gradient of the input products

@@ -12,14 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from sequencing.layers import Dropout, Linear, LookUpOp, last, reverse
+from sequencing.recurrence import GRURecurrence, LSTMRecurrence, written_out
 from sequencing_np.rnn import Ran, RNNEncoderConfig, StackConfig, memory_sizes
 from sequencing_np.state import Memory
 
-from .layers import Dropout, Linear, LookUpOp, last, reverse
-from .recurrence import GRURecurrence, LSTMRecurrence, written_out
 
-
-def initialise(cell: nn.RNNBase, gates: int) -> None:
+def initialise(cell: Any, gates: int) -> None:
     """Glorot-uniform input matrices, orthogonal recurrent ones (gate by gate), zero biases."""
     with torch.no_grad():
         for weight in cell.weight_ih_l0.chunk(gates):
@@ -28,6 +27,11 @@ def initialise(cell: nn.RNNBase, gates: int) -> None:
             nn.init.orthogonal_(weight)
         cell.bias_ih_l0.zero_()
         cell.bias_hh_l0.zero_()
+
+
+def input_weights(cell: Any) -> tuple[Tensor, Tensor]:
+    """Matrix and bias of a cell's input."""
+    return cell.weight_ih_l0, cell.bias_ih_l0
 
 
 class RNNCell(nn.RNN):
@@ -55,7 +59,7 @@ class GRUCell(nn.GRU):
 
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
         if written_out(x):
-            given = linear(x.transpose(0, 1), self.weight_ih_l0, self.bias_ih_l0)
+            given = linear(x.transpose(0, 1), *input_weights(self))
             after = GRURecurrence.apply(given, states[0], self.weight_hh_l0, self.bias_hh_l0)
             return Ran(after.transpose(0, 1), (after[-1],))
         outputs, h = self(x, states[0][None])
@@ -63,7 +67,8 @@ class GRUCell(nn.GRU):
 
 
 class LSTMCell(nn.LSTM):
-    """Long short-term memory with forget gate: Gers et al. 2000; the forget bias starts at 1 (Jozefowicz et al. 2015)."""
+    """Long short-term memory with forget gate: Gers et al. 2000. The forget bias starts at 1 (Jozefowicz et al.
+    2015)."""
 
     count = 2
 
@@ -75,7 +80,7 @@ class LSTMCell(nn.LSTM):
 
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), 2 x (B, H) -> (B, T, H), 2 x (B, H)
         if written_out(x):
-            given = linear(x.transpose(0, 1), self.weight_ih_l0, self.bias_ih_l0)
+            given = linear(x.transpose(0, 1), *input_weights(self))
             after, cells = LSTMRecurrence.apply(given, *states, self.weight_hh_l0, self.bias_hh_l0)
             return Ran(after.transpose(0, 1), (after[-1], cells[-1]))
         outputs, (h, c) = self(x, (states[0][None], states[1][None]))

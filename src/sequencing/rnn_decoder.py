@@ -1,7 +1,7 @@
 """The recurrent decoder with attention, in PyTorch. Twin of `sequencing_np.rnn_decoder`.
 
 Without input feeding the cells run over all given tokens with fused kernels and one call of the attention serves them
-all; with it each step waits for the one before. It knows neither who chose the tokens nor how many hypotheses there are.
+all; with it each step waits for the one before. It does not know who chose the tokens.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sequencing.arrays import TorchArrays
+from sequencing.attention import ATTENTIONS
+from sequencing.bridge import BRIDGES
+from sequencing.head import HEADS, READOUTS
+from sequencing.layers import Dropout, LookUpOp
+from sequencing.rnn import CELLS, RecurrentStack
 from sequencing_np.attention import Attended
 from sequencing_np.bridge import BridgeSizes
 from sequencing_np.rnn_decoder import RNNDecoderConfig
 from sequencing_np.state import Memory, MemorySizes, Output, State
-
-from .arrays import TorchArrays
-from .attention import ATTENTIONS
-from .bridge import BRIDGES
-from .head import HEADS, READOUTS
-from .layers import Dropout, LookUpOp
-from .rnn import CELLS, RecurrentStack
 
 
 def answer(attention: Any, query: Tensor, memory: Memory) -> Attended:  # (R, T, Q) -> (R, T, C), (R, T, S)

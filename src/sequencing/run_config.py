@@ -167,10 +167,10 @@ def located(data: DataConfig, folder: Path) -> DataConfig:
             return tuple(str(folder / name) for name in part)
         return str(folder / part)
 
-    return replace(data, **{name: tuple(map(absolute, getattr(data, name))) for name in ("train", "dev", "test")})
+    train, dev, test = (tuple(map(absolute, files)) for files in (data.train, data.dev, data.test))
+    return replace(data, train=train, dev=dev, test=test)
 
 
 def saved(config: RunConfig) -> dict[str, Any]:
     """The configuration as it stands in a run folder: `run_config` reads it back."""
     return to_dict(config)
-

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sequencing.data.corpus import Corpus
+from sequencing.data.subword_training import train_subwords
+from sequencing.run_config import SideConfig, VocabConfig
 from sequencing_np.errors import ConfigError
 from sequencing_np.vocab import Vocabulary, build_vocab, load_vocab, read_vocab
-
-from .data.corpus import Corpus
-from .data.subword_training import train_subwords
-from .run_config import SideConfig, VocabConfig
 
 Lines = Callable[[], Iterator[str]]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from .state import Array
+from sequencing_np.state import Array
 
 BLOCK = 64  # columns looked at together when the best of many are sought
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .config import choose, require
-from .layers import Linear, masked_softmax
-from .state import Array, Memory, MemorySizes
+from sequencing_np.config import choose, require
+from sequencing_np.layers import Linear, masked_softmax
+from sequencing_np.state import Array, Memory, MemorySizes
 
 Weights = dict[str, Any]
 
@@ -60,11 +60,11 @@ class AdditiveAttention:
     def __init__(
         self, config: AttentionConfig, *, query: Weights, energy: np.ndarray, key: Weights | None = None
     ) -> None:
-        require((key is not None) == config.project_keys, "the weights and attention.project_keys contradict each other")
+        require((key is not None) == config.project_keys, "the weights and attention.project_keys contradict")
         require(energy.shape == (config.size,), f"attention.size {config.size}, the weights have {energy.shape}")
         self.query, self.energy = Linear(**query), energy
         self.key = Linear(**key, bias=None) if key is not None else None
-        require(self.key is None or self.key.weight.shape[1] == config.size, "attention.key does not fit attention.size")
+        require(self.key is None or self.key.weight.shape[1] == config.size, "attention.key does not fit its size")
 
     @staticmethod
     def context_size(config: AttentionConfig, sizes: MemorySizes) -> int:
@@ -160,7 +160,7 @@ class MultiHeadAttention:
         return Attended(self.output(context.reshape(*context.shape[:2], -1)), weights.mean(axis=1))
 
 
-ATTENTIONS = {
+ATTENTIONS: dict[str, Any] = {
     "additive": AdditiveAttention,
     "dot": DotAttention,
     "scaled_dot": ScaledDotAttention,

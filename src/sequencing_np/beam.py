@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .arrays import Arrays
-from .errors import SearchError
-from .feedback import Hypothesis, Turn, banned_ids
-from .limits import Limits
-from .state import Memory, Output
-from .special import Special
+from sequencing_np.arrays import Arrays
+from sequencing_np.errors import SearchError
+from sequencing_np.feedback import Hypothesis, Turn, banned_ids
+from sequencing_np.limits import Limits
+from sequencing_np.special import Special
+from sequencing_np.state import Memory, Output
 
 Penalty = Callable[[np.ndarray, float], np.ndarray]
 
@@ -72,7 +72,7 @@ class BeamFeedBack:
         alignments: bool = False,
     ) -> None:
         if size < 1 or not 1 <= n_best <= size:
-            raise SearchError(f"beam size {size}, n_best {n_best}: size is 1 (greedy) or more, n_best from 1 to the size")
+            raise SearchError(f"beam size {size}, n_best {n_best}: size is 1 (greedy) or more, n_best 1 to size")
         if length_penalty not in LENGTH_PENALTIES:
             raise SearchError(f"length_penalty {length_penalty!r}: choose one of {', '.join(LENGTH_PENALTIES)}")
         if not 0 <= alpha < 100:

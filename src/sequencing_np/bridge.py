@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .layers import Linear
+from sequencing_np.layers import Linear
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TanhProjectionBridge:
         return np.split(np.tanh(self.projection(summary)), self.sizes.count, axis=1)
 
 
-BRIDGES = {
+BRIDGES: dict[str, Any] = {
     "zero": ZeroBridge,
     "pass_through": PassThroughBridge,
     "projection": ProjectionBridge,

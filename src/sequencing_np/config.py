@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from .errors import ConfigError
+from sequencing_np.errors import ConfigError
 
 MAX_BYTES = 1 << 20  # no configuration is larger; a corpus given by mistake is refused before it is parsed
 MAX_DEPTH = 32
@@ -98,7 +98,7 @@ def coerce(hint: Any, value: Any, origin: Origin, path: tuple[str, ...]) -> Any:
     if kind is tuple and isinstance(value, list | tuple):
         item = typing.get_args(hint)[0]
         return tuple(coerce(item, part, origin, path) for part in value)
-    if hint is Any or kind is dict and isinstance(value, Mapping):
+    if hint is Any or (kind is dict and isinstance(value, Mapping)):
         return value
     if hint is float and type(value) in (int, float):
         if not -1e30 < value < 1e30:  # also refuses nan and inf
@@ -207,7 +207,11 @@ def parse_json(text: str, name: str) -> Any:
         return dict(pairs)
 
     try:
-        hooks = {"parse_float": ordinary, "parse_constant": refuse_constant, "object_pairs_hook": refuse_duplicates}
+        hooks: dict[str, Any] = {
+            "parse_float": ordinary,
+            "parse_constant": refuse_constant,
+            "object_pairs_hook": refuse_duplicates,
+        }
         return shallow(json.loads(text, **hooks), name)
     except ValueError as error:
         raise ConfigError(f"{name}: not valid JSON: {error}") from None

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from .arrays import Arrays
-from .feedback import FeedBack
-from .state import Array, Memory, Output, State, select
+from sequencing_np.arrays import Arrays
+from sequencing_np.feedback import FeedBack
+from sequencing_np.state import Array, Memory, Output, State, select
 
 Result = TypeVar("Result")
 

@@ -7,15 +7,16 @@ it sees Output and an Arrays, so it knows neither the model nor the array librar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from .arrays import Arrays
-from .errors import SearchError
-from .limits import Limits
-from .state import Array, Memory, Output
-from .special import Special
+from sequencing_np.arrays import Arrays
+from sequencing_np.errors import SearchError
+from sequencing_np.limits import Limits
+from sequencing_np.special import Special
+from sequencing_np.state import Array, Memory, Output
 
 Result = TypeVar("Result", covariant=True)
 
@@ -55,7 +56,7 @@ class Choice(NamedTuple):
 
 
 Pick = Callable[[Arrays, Array, np.ndarray, np.ndarray], Choice]
-"""Chooses one id a row from (R, V) logits, never a banned one; (R,) says which sentence of the batch a row belongs to."""
+"""Chooses one id a row from (R, V) logits, never a banned one; (R,) says to which sentence of the batch a row belongs."""
 
 
 def argmax(arrays: Arrays, logits: Array, banned: np.ndarray, sentences: np.ndarray) -> Choice:
@@ -232,7 +233,7 @@ class SampleFeedBack:
         weights = [said.alignment for said in self.said if said.alignment is not None]
         alignment = np.concatenate(weights)[order] if weights else None
         bounds = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=len(self.limit)))])
-        for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for begin, end in pairwise(bounds):
             words, own = ids[begin:end].tolist(), log_probs[begin:end].tolist()
             total = float(sum(own))
             ended = words[-1] == self.special.eos

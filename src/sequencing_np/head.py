@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .layers import Linear, relu
+from sequencing_np.layers import Linear, relu
 
 Weights = dict[str, Any]
 
@@ -96,5 +96,5 @@ class ReluHead:
         return self.output(relu(self.second(relu(self.first(x)))))
 
 
-READOUTS = {"previous_word": PreviousWordReadout, "context": ContextReadout, "luong": LuongReadout}
-HEADS = {"linear": LinearHead, "tanh": TanhHead, "relu": ReluHead}
+READOUTS: dict[str, Any] = {"previous_word": PreviousWordReadout, "context": ContextReadout, "luong": LuongReadout}
+HEADS: dict[str, Any] = {"linear": LinearHead, "tanh": TanhHead, "relu": ReluHead}

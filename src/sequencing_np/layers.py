@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .config import require
+from sequencing_np.config import require
 
 
 class Linear:

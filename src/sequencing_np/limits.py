@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .config import require
+from sequencing_np.config import require
 
 
 @dataclass(frozen=True)

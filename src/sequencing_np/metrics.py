@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .errors import DataError, UsageError
+from sequencing_np.errors import DataError, UsageError
 
 Tokens = Sequence[Hashable]
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Arrays, NumpyArrays
-from .config import Origin, build, choose, require
-from .errors import ConfigError, ModelError
-from .rnn import RNNEncoderConfig, StackBidirectionalRNNEncoder, StackRNNEncoder
-from .rnn_decoder import AttentionRNNDecoder, RNNDecoderConfig
-from .state import Memory
+from sequencing_np.arrays import Arrays, NumpyArrays
+from sequencing_np.config import Origin, build, choose, require
+from sequencing_np.errors import ConfigError, ModelError
+from sequencing_np.rnn import RNNEncoderConfig, StackBidirectionalRNNEncoder, StackRNNEncoder
+from sequencing_np.rnn_decoder import AttentionRNNDecoder, RNNDecoderConfig
+from sequencing_np.state import Memory
 
 ENCODERS: dict[str, Any] = {"rnn": StackRNNEncoder, "bidirectional_rnn": StackBidirectionalRNNEncoder}
 DECODERS: dict[str, Any] = {"rnn": AttentionRNNDecoder}
@@ -87,4 +87,3 @@ def build_model(config: ModelConfig, weights: dict[str, Any]) -> Model:
     if output.logits.shape[-1] != config.target_size:
         raise ModelError(f"{output.logits.shape[-1]} output units for a vocabulary of {config.target_size} ids")
     return model
-

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .config import choose, require
-from .layers import LayerNorm, Linear, LookUpOp, last, reverse, sigmoid
-from .state import Array, Memory, MemorySizes
+from sequencing_np.config import choose, require
+from sequencing_np.layers import LayerNorm, Linear, LookUpOp, last, reverse, sigmoid
+from sequencing_np.state import Array, Memory, MemorySizes
 
 Weights = dict[str, Any]
 
@@ -149,7 +149,7 @@ class LSTMCell:
         return Ran(outputs, (h, c))
 
 
-CELLS = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
+CELLS: dict[str, Any] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
 
 
 class LayerEnd:
@@ -193,7 +193,7 @@ class RecurrentStack:
     """Layers one above the other, from given states."""
 
     def __init__(self, config: StackConfig, *, layers: list[Weights]) -> None:
-        require(len(layers) == config.layers, f"the weights have {len(layers)} layers, the configuration {config.layers}")
+        require(len(layers) == config.layers, f"{len(layers)} layers of weights, {config.layers} configured")
         self.config = config
         self.layers = [RecurrentLayer(config, **weights) for weights in layers]
 
@@ -261,7 +261,9 @@ class StackBidirectionalRNNEncoder:
         key: Weights | None = None,
     ) -> None:
         require((key is not None) == bool(config.attention_key_size), "the weights and attention_key_size contradict")
-        require(len(layers) == config.stack.layers, f"{len(layers)} layers of weights, {config.stack.layers} configured")
+        require(
+            len(layers) == config.stack.layers, f"{len(layers)} layers of weights, {config.stack.layers} configured"
+        )
         self.sizes = memory_sizes(config, 2)
         self.embedding = LookUpOp(**embedding)
         self.layers = [BidirectionalLayer(config.stack, **weights) for weights in layers]

@@ -1,7 +1,7 @@
 """The recurrent decoder with attention, in NumPy. Twin of `sequencing.rnn_decoder`.
 
 Without input feeding the cells run over all given tokens and one call of the attention serves them all; with it each
-step waits for the one before. It knows neither who chose the tokens nor how many hypotheses a sentence has.
+step waits for the one before. It does not know who chose the tokens.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Arrays, NumpyArrays
-from .attention import ATTENTIONS, Attended, AttentionConfig
-from .bridge import BRIDGES, BridgeSizes
-from .config import choose, require
-from .head import HEADS, READOUTS
-from .layers import LookUpOp
-from .rnn import CELLS, RecurrentStack, StackConfig
-from .state import Memory, MemorySizes, Output, State
+from sequencing_np.arrays import Arrays, NumpyArrays
+from sequencing_np.attention import ATTENTIONS, Attended, AttentionConfig
+from sequencing_np.bridge import BRIDGES, BridgeSizes
+from sequencing_np.config import choose, require
+from sequencing_np.head import HEADS, READOUTS
+from sequencing_np.layers import LookUpOp
+from sequencing_np.rnn import CELLS, RecurrentStack, StackConfig
+from sequencing_np.state import Memory, MemorySizes, Output, State
 
 Weights = dict[str, Any]
 

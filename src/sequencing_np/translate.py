@@ -13,18 +13,18 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .arrays import Arrays
-from .batch import PadIds, in_order, length_batches, make_batch, pad
-from .beam import LENGTH_PENALTIES, BeamFeedBack
-from .config import choose, require
-from .decode import Decoder, dynamic_decode
-from .feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler, TrainingFeedBack, sentence_keys
-from .limits import Limits
-from .model import build_model
-from .model_folder import read_model_folder
-from .state import Memory
-from .vocab import Vocabulary
-from .weights import nest
+from sequencing_np.arrays import Arrays
+from sequencing_np.batch import PadIds, in_order, length_batches, make_batch, pad
+from sequencing_np.beam import LENGTH_PENALTIES, BeamFeedBack
+from sequencing_np.config import choose, require
+from sequencing_np.decode import Decoder, dynamic_decode
+from sequencing_np.feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler, TrainingFeedBack, sentence_keys
+from sequencing_np.limits import Limits
+from sequencing_np.model import build_model
+from sequencing_np.model_folder import read_model_folder
+from sequencing_np.state import Memory
+from sequencing_np.vocab import Vocabulary
+from sequencing_np.weights import nest
 
 
 @dataclass(frozen=True)

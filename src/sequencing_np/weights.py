@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from .config import parse_json
-from .errors import ConfigError, ModelError
-from .text import atomic_write
+from sequencing_np.config import parse_json
+from sequencing_np.errors import ConfigError, ModelError
+from sequencing_np.text import atomic_write
 
 FORMAT = 1  # of the model folder; raised when an older program could misread a newer folder
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 MAX_HEADER = 100 << 20
 
-TYPES = {
+TYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
@@ -162,7 +162,7 @@ def check_manifest(folder: Path) -> dict[str, Any]:
     except (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: damaged: {error}") from None
     if version != FORMAT:
-        raise ModelError(f"{path}: format {version!r}; this program reads format {FORMAT}: use the version that wrote it")
+        raise ModelError(f"{path}: format {version!r}; this program reads {FORMAT}: use the version that wrote it")
     if content.get("digest") != digest(content):
         raise ModelError(f"{path}: changed or damaged, its digest does not fit; copy the model folder again")
     for name, (size, checksum) in entries.items():

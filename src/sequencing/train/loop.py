@@ -9,20 +9,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sequencing.evaluate import METRICS
+from sequencing.loss import NORMALIZERS, cross_entropy
+from sequencing.optim import clip, learning_rate, teacher_rate
+from sequencing.run_config import RunConfig
+from sequencing.train.process import interruptible
+from sequencing.train.session import Session, open_session
+from sequencing.train.validation import validate
 from sequencing_np.batch import Batch, padding_share
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import SequencingError
 from sequencing_np.feedback import Sampler, TrainingFeedBack, argmax
 from sequencing_np.model_folder import write_model_folder
-
-from ..evaluate import METRICS
-from ..loss import NORMALIZERS, cross_entropy
-from ..optim import clip, learning_rate, teacher_rate
-from ..run_config import RunConfig
-from .process import interruptible
-from .session import Session, open_session
-from .validation import validate
-
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 """The type of matrix products in training; weights, their updates and all sums stay in float32."""
@@ -56,7 +54,9 @@ def run(session: Session, asked: list[int]) -> None:
     """The loop itself. `asked` fills when the process is told to stop."""
     settings = session.config.train
     if finished(session):
-        session.progress.say(f"{session.folder} is done: {session.step:,} steps. Raise train.steps (or the like) to go on")
+        session.progress.say(
+            f"{session.folder} is done: {session.step:,} steps. Raise train.steps (or the like) to go on"
+        )
         return
     saved_at = time.monotonic()
     begin = saved_at - session.seconds
@@ -193,4 +193,3 @@ def look(session: Session) -> None:
     for sample in samples:
         session.progress.write(sample)
         session.logs["samples"].write({"step": session.step, **sample})
-

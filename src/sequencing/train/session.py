@@ -15,24 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from sequencing_np.config import Origin, choose, read_json
-from sequencing_np.errors import ConfigError, DataError, UsageError
-from sequencing_np.limits import Limits
-from sequencing_np.model_folder import ModelFolder, write_model_folder
-from sequencing_np.text import atomic_write
-from sequencing_np.translate import Translator
-from sequencing_np.vocab import Vocabulary, load_vocab, save_vocab
-
-from ..data.corpus import Corpus, CorpusReport, FilePrint, differences, overlap
-from ..data.sampling import BatchStream, Position, SamplingOptions
-from ..evaluate import METRICS
-from ..loading import choose_device
-from ..loss import NORMALIZERS
-from ..model import Model
-from ..optim import OPTIMIZERS, TEACHER_RATES, Average, check_schedule
-from ..run_config import RunConfig, run_config, saved
-from ..vocabularies import build_vocabularies
-from .checkpoint import (
+from sequencing.data.corpus import Corpus, CorpusReport, FilePrint, differences, overlap
+from sequencing.data.sampling import START, BatchStream, Position, SamplingOptions
+from sequencing.evaluate import METRICS
+from sequencing.loading import choose_device
+from sequencing.loss import NORMALIZERS
+from sequencing.model import Model
+from sequencing.optim import OPTIMIZERS, TEACHER_RATES, Average, check_schedule
+from sequencing.run_config import RunConfig, run_config, saved
+from sequencing.train.checkpoint import (
     Checkpoint,
     generator_arrays,
     latest_checkpoint,
@@ -41,8 +32,16 @@ from .checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from .logging import Log, MetricsLog, Progress, TensorBoardLog, machine
-from .validation import HeldOut, read_held_out
+from sequencing.train.logging import Log, MetricsLog, Progress, TensorBoardLog, machine
+from sequencing.train.validation import HeldOut, read_held_out
+from sequencing.vocabularies import build_vocabularies
+from sequencing_np.config import Origin, choose, read_json
+from sequencing_np.errors import ConfigError, DataError, UsageError
+from sequencing_np.limits import Limits
+from sequencing_np.model_folder import ModelFolder, write_model_folder
+from sequencing_np.text import atomic_write
+from sequencing_np.translate import Translator
+from sequencing_np.vocab import Vocabulary, load_vocab, save_vocab
 
 CONFIG = "config.json"
 FREE = {  # settings of [train] that may change between two starts of one run
@@ -67,7 +66,7 @@ class Session:
     fingerprint: list[list[Any]]  # of the training files
     coins: np.random.Generator  # of scheduled sampling
     step: int = 0
-    position: Position = Position()
+    position: Position = START
     seconds: float = 0.0  # of training so far, over all starts
     best: float | None = None  # the best score of METRICS[select], with its sign
     worse: int = 0  # validations since then
@@ -79,7 +78,9 @@ class Session:
     def model_folder(self) -> ModelFolder:
         """The model as it is saved."""
         parts = self.translator
-        return ModelFolder(self.model.config, parts.limits, parts.source_vocab, parts.target_vocab, self.model.weights())
+        return ModelFolder(
+            self.model.config, parts.limits, parts.source_vocab, parts.target_vocab, self.model.weights()
+        )
 
     def save(self) -> None:
         """Write a checkpoint and the model folder `last`."""
@@ -273,4 +274,3 @@ def write_json(path: Path, content: Any) -> None:
     """A JSON file, whole or not at all."""
     with atomic_write(path) as file:
         file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
-

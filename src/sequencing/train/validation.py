@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from sequencing.data.corpus import Corpus, read_references
+from sequencing.data.sampling import EvalBatch, eval_batches
+from sequencing.evaluate import evaluate, teach
+from sequencing.run_config import RunConfig
 from sequencing_np.batch import PadIds
 from sequencing_np.translate import Translator
-
-from ..data.corpus import Corpus, read_references
-from ..data.sampling import EvalBatch, eval_batches
-from ..evaluate import evaluate, teach
-from ..run_config import RunConfig
 
 
 class HeldOut(NamedTuple):
