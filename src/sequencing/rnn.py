@@ -67,16 +67,17 @@ class GRUCell(nn.GRU):
 
 
 class LSTMCell(nn.LSTM):
-    """Long short-term memory with forget gate: Gers et al. 2000. The forget bias starts at 1 (Jozefowicz et al.
-    2015)."""
+    """Long short-term memory with forget gate: Gers et al. 2000.
+
+    The forget gate's bias starts at 1 (Jozefowicz et al. 2015).
+    """
 
     count = 2
 
     def __init__(self, input_size: int, size: int) -> None:
         super().__init__(input_size, size, batch_first=True)
         initialise(self, 4)
-        with torch.no_grad():
-            self.bias_ih_l0[size : 2 * size] = 1.0
+        input_weights(self)[1].data[size : 2 * size] = 1.0
 
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), 2 x (B, H) -> (B, T, H), 2 x (B, H)
         if written_out(x):

@@ -56,7 +56,7 @@ class Choice(NamedTuple):
 
 
 Pick = Callable[[Arrays, Array, np.ndarray, np.ndarray], Choice]
-"""Chooses one id a row from (R, V) logits, never a banned one; (R,) says to which sentence of the batch a row belongs."""
+"""Chooses one id a row from (R, V) logits, never a banned one; (R,) says which sentence a row belongs to."""
 
 
 def argmax(arrays: Arrays, logits: Array, banned: np.ndarray, sentences: np.ndarray) -> Choice:
