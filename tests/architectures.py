@@ -221,5 +221,3 @@ def settings_of(config: ModelConfig) -> dict[str, Any]:
 
     walk(to_dict(config), "")
     return flat
-
-

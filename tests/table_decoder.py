@@ -47,7 +47,9 @@ class TableDecoder:
         rows = list(zip(host(numbers)[:, 0].astype(int), words.tolist(), strict=True))
         logits = np.stack([[self.table(int(n), tuple(row[1:end])) for end in steps] for n, row in rows])
         width = state.memory.mask.shape[1]
-        alignment = np.broadcast_to(np.eye(width)[[(end - 1) % width for end in steps]], (*words.shape[:1], len(steps), width))
+        alignment = np.broadcast_to(
+            np.eye(width)[[(end - 1) % width for end in steps]], (*words.shape[:1], len(steps), width)
+        )
         output = Output(native(logits), native(logits), native(np.array(alignment)))
         return output, State(state.memory, (numbers, native(words)))
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from architectures import same
 from hypothesis import given
 from hypothesis import strategies as st
-from table_decoder import ARRAYS
 
+from architectures import same
 from sequencing_np.arrays import BLOCK, log_sum_exp, top_ids
+from table_decoder import ARRAYS
 
 NOBODY = np.zeros(0, dtype=np.int64)
 each_floor = pytest.mark.parametrize("arrays", ARRAYS.values(), ids=list(ARRAYS))

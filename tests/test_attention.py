@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from architectures import same
 from torch import nn
 
+from architectures import same
 from sequencing.attention import ATTENTIONS as UPPER
 from sequencing_np.attention import ATTENTIONS, AttentionConfig
 from sequencing_np.errors import ConfigError
@@ -51,7 +51,9 @@ def by_hand(score: Callable[[Any, Any], float], queries: Any, keys: Any, values:
         powers = [math.exp(score(q, k)) if real else 0.0 for k, real in zip(keys, mask, strict=True)]
         shares = [power / sum(powers) if sum(powers) else 0.0 for power in powers]
         weights.append(shares)
-        contexts.append([sum(a * float(v[d]) for a, v in zip(shares, values, strict=True)) for d in range(len(values[0]))])
+        contexts.append(
+            [sum(a * float(v[d]) for a, v in zip(shares, values, strict=True)) for d in range(len(values[0]))]
+        )
     return np.array(contexts), np.array(weights)
 
 
@@ -100,7 +102,10 @@ def test_additive_with_keys_that_the_encoder_projected() -> None:
     whole = {**weights, "key.weight": np.eye(A)}
     for row in range(4):
         score = lambda q, k: additive(whole, q, k)  # noqa: E731
-        same((found.context[row], found.alignment[row]), by_hand(score, queries[row], given.keys[row], given.values[row], MASK[row]))
+        same(
+            (found.context[row], found.alignment[row]),
+            by_hand(score, queries[row], given.keys[row], given.values[row], MASK[row]),
+        )
 
 
 @pytest.mark.parametrize("floor", ["numpy", "torch"])

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from table_decoder import SPECIAL, Table, TableDecoder, random_table
 
 from sequencing_np.beam import LENGTH_PENALTIES, BeamFeedBack
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import SearchError
 from sequencing_np.feedback import Hypothesis, SampleFeedBack
 from sequencing_np.limits import Limits
+from table_decoder import SPECIAL, Table, TableDecoder, random_table
 
 FLOORS = ["numpy", "torch"]
 FORMULAS = {"none": lambda n, a: 1.0, "average": lambda n, a: n**a, "gnmt": lambda n, a: ((5 + n) / 6) ** a}

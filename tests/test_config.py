@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from architectures import settings_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from architectures import settings_of
 from sequencing.run_config import RunConfig, read_run_config, run_config, saved
 from sequencing_np.config import (
     MAX_BYTES,
@@ -105,7 +105,9 @@ def test_a_run_comes_back(tmp_path: Path) -> None:
     assert run_config(again, Origin("saved")) == config
 
 
-@pytest.mark.parametrize("cls", [SearchConfig, Limits, *{type(part) for part in PLACES.values()} - {RunConfig, ModelConfig}])
+@pytest.mark.parametrize(
+    "cls", [SearchConfig, Limits, *{type(part) for part in PLACES.values()} - {RunConfig, ModelConfig}]
+)
 def test_defaults_come_back(cls: Any) -> None:
     default = next((part for part in PLACES.values() if type(part) is cls), None) or cls()
     assert build(cls, json.loads(json.dumps(to_dict(default))), Origin("x")) == default
@@ -286,7 +288,11 @@ def test_texts_that_are_no_json(text: str, words: str, tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    for path, words in ((tmp_path, "is a folder"), (tmp_path / "none", "cannot be read"), (tmp_path / "a" / "b", "read")):
+    for path, words in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "none", "cannot be read"),
+        (tmp_path / "a" / "b", "read"),
+    ):
         for read in (read_toml, read_json):
             with pytest.raises(ConfigError, match=words):
                 read(path)

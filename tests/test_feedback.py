@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from table_decoder import ARRAYS, SPECIAL, TableDecoder, random_table
 
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import SearchError
@@ -15,6 +14,7 @@ from sequencing_np.feedback import SampleFeedBack, Sampler, TrainingFeedBack, ar
 from sequencing_np.limits import Limits
 from sequencing_np.special import Special
 from sequencing_np.state import Memory, Output
+from table_decoder import ARRAYS, SPECIAL, TableDecoder, random_table
 
 TARGET = np.array([[4, 5, 6, 3], [5, 3, 0, 0], [6, 6, 4, 3]])
 each_floor = pytest.mark.parametrize("floor", ARRAYS)
@@ -68,9 +68,7 @@ def mixed(rate: float, per_sentence: bool, seed: int, floor: str = "numpy") -> n
     """Where the target's words were read. Its own word is always 1, the target's always 6."""
     table = Listener(lambda sentence, words: np.eye(7)[1] * 9, floor)
     target = np.full((40, 30), 6)
-    feedback = TrainingFeedBack(
-        target, SPECIAL, rate, per_sentence=per_sentence, generator=np.random.default_rng(seed)
-    )
+    feedback = TrainingFeedBack(target, SPECIAL, rate, per_sentence=per_sentence, generator=np.random.default_rng(seed))
     dynamic_decode(table, table.memory([1] * 40), feedback)
     read = np.concatenate(table.read, axis=1)[:, 1:]
     assert set(np.unique(read)) <= {1, 6}
@@ -127,7 +125,9 @@ def test_greedy_takes_the_likeliest(floor: str) -> None:
     table = random_table(2, 7)
     for sentence, (found,) in enumerate(answer(floor)):
         words: tuple[int, ...] = ()
-        for token, log_prob in zip([*found.tokens, *([3] if found.finished else [])], found.token_log_probs, strict=True):
+        for token, log_prob in zip(
+            [*found.tokens, *([3] if found.finished else [])], found.token_log_probs, strict=True
+        ):
             logits = table(sentence, words)
             allowed = np.where(np.isin(np.arange(7), [0, 2]), -np.inf, logits)
             assert token == allowed.argmax()

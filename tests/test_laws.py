@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+
 from architectures import (
     DRAWN,
     FLOORS,
@@ -26,7 +27,6 @@ from architectures import (
     sources,
     torch_model,
 )
-
 from sequencing.model import Model as TorchModel
 from sequencing_np.attention import ATTENTIONS
 from sequencing_np.batch import pad
@@ -384,7 +384,9 @@ def test_a_weight_of_another_shape(index: int) -> None:
         wrong += [np.concatenate([array, array[:1]]), np.concatenate([array, array[..., :1]], axis=-1)]
         for other in wrong:
             if other.shape != array.shape:
-                refused(index, {**weights, name: other})
+                with pytest.raises(ModelError):
+                    build_model(architecture(index), nest({**weights, name: other}))
+        refused(index, {**weights, name: array[None]})
 
 
 @each_architecture

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from architectures import same
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 import sequencing.layers as upper
 import sequencing_np.layers as ground
+from architectures import same
 from sequencing_np.errors import ConfigError
 
 CHANCE = np.random.default_rng(1)

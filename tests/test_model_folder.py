@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from architectures import DRAWN, architecture, name_of, numpy_model, same, sources, torch_model
 
+from architectures import DRAWN, architecture, name_of, numpy_model, same, sources, torch_model
 from sequencing.loading import load_translator
 from sequencing_np.config import to_dict
 from sequencing_np.errors import ModelError, SequencingError
@@ -57,7 +57,10 @@ def test_there_and_back(index: int, tmp_path: Path) -> None:
     assert set(read.weights) == set(written.weights)
     for name, array in written.weights.items():
         np.testing.assert_array_equal(read.weights[name], array)
-    assert listing(tmp_path) == ["model", *sorted(f"model/{name}" for name in (CONFIG, MANIFEST, WEIGHTS, *VOCABULARIES))]
+    assert listing(tmp_path) == [
+        "model",
+        *sorted(f"model/{name}" for name in (CONFIG, MANIFEST, WEIGHTS, *VOCABULARIES)),
+    ]
     batch = sources(written.config)
     translator = Translator.load(tmp_path / "model", np.float64)
     same(translator.model.encode(*batch), numpy_model(index).encode(*batch), 0)
@@ -92,11 +95,14 @@ def test_half_precision_is_read(tmp_path: Path) -> None:
 # --- damage ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_damaged_byte_is_noticed(folder: Path) -> None:
-    """K04, X3: one flipped bit in every byte of every file, another bit from byte to byte; the file is named."""
+def test_damaged_bytes_are_noticed(folder: Path) -> None:
+    """K04, X3: one flipped bit, in 150 places of every file and another bit from place to place; the file is named.
+
+    Every bit of a manifest is flipped in test_weights; the other files are compared with it by their sha256.
+    """
     for path in sorted(folder.iterdir()):
         whole = bytearray(path.read_bytes())
-        for place in range(len(whole)):
+        for place in range(0, len(whole), len(whole) // 150 + 1):
             whole[place] ^= 1 << place % 8
             path.write_bytes(whole)
             with pytest.raises(ModelError) as raised:
@@ -112,7 +118,7 @@ def test_a_file_cut_emptied_or_gone(folder: Path, name: str) -> None:
     """K05."""
     path = folder / name
     whole = path.read_bytes()
-    for length in {*range(0, len(whole) - 1, max(len(whole) // 40, 1)), 0, 1, len(whole) - 2}:
+    for length in {*range(0, len(whole) - 1, max(len(whole) // 15, 1)), 0, 1, len(whole) - 2}:
         path.write_bytes(whole[:length])
         with pytest.raises(ModelError, match=name.replace(".", r"\.")):
             Translator.load(folder)
@@ -124,7 +130,9 @@ def test_a_file_cut_emptied_or_gone(folder: Path, name: str) -> None:
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, *VOCABULARIES])
 def test_files_of_two_models(folder: Path, name: str) -> None:
     """K06."""
-    write_model_folder(folder.parent / "other", parts(3))
+    other = parts(3)
+    words = [f"x{number}" for number in range(len(other.target_vocab) - 4)]
+    write_model_folder(folder.parent / "other", other._replace(target_vocab=Vocab(words)))
     shutil.copy(folder.parent / "other" / name, folder / name)
     with pytest.raises(ModelError, match="differs from manifest"):
         read_model_folder(folder)
@@ -176,7 +184,9 @@ def test_a_vocabulary_of_another_size(folder: Path) -> None:
         tampered(folder, name, whole)
 
 
-@pytest.mark.parametrize("path", ["encoder.stack.size", "decoder.stack.layers", "decoder.embedding_size", "source_size"])
+@pytest.mark.parametrize(
+    "path", ["encoder.stack.size", "decoder.stack.layers", "decoder.embedding_size", "source_size"]
+)
 def test_a_configuration_of_another_model(folder: Path, path: str) -> None:
     """T-A2: settings that do not fit the weights are an error, not another model."""
     config, limits = read_config(folder / CONFIG)
@@ -208,7 +218,10 @@ def test_a_folder_is_replaced_as_a_whole(folder: Path) -> None:
     (folder / "stray").write_bytes(b"x")
     write_model_folder(folder, parts(1))
     assert read_model_folder(folder).config == architecture(1)
-    assert listing(folder.parent) == ["model", *sorted(f"model/{n}" for n in (CONFIG, MANIFEST, WEIGHTS, *VOCABULARIES))]
+    assert listing(folder.parent) == [
+        "model",
+        *sorted(f"model/{n}" for n in (CONFIG, MANIFEST, WEIGHTS, *VOCABULARIES)),
+    ]
 
 
 def test_what_failed_leaves_the_old_one(folder: Path) -> None:

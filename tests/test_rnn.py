@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from architectures import SPECIAL, same
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from architectures import SPECIAL, same
 from sequencing.model import Model as TorchModel
 from sequencing_np.bridge import BRIDGES, BridgeSizes
 from sequencing_np.config import Origin

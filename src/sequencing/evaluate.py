@@ -10,6 +10,7 @@ import torch
 
 from sequencing.data.sampling import EvalBatch
 from sequencing.loss import cross_entropy
+from sequencing_np.config import choose
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import DataError
 from sequencing_np.feedback import TrainingFeedBack
@@ -60,6 +61,13 @@ class Taught(NamedTuple):
 
     loss: float  # nats a target token
     token_accuracy: float  # share from 0 to 1
+
+
+def check_tokenizer(name: str) -> None:
+    """ConfigError where sacreBLEU has no such tokenizer (`tokenize` of `measure`)."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    choose(dict.fromkeys(BLEU.TOKENIZERS), name, "train.bleu_tokenize")
 
 
 def measure(hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenize: str | None = None) -> Quality:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sequencing_np.config import Origin, build, choose, override, read_toml, require, to_dict
+from sequencing_np.config import Origin, build, choose, override, read_json, read_toml, require, to_dict
 from sequencing_np.model import model_config
 from sequencing_np.translate import SearchConfig
 
@@ -28,6 +28,8 @@ class DataConfig:
     window: int = 200_000  # pairs that are sorted and shuffled together
 
     def __post_init__(self) -> None:
+        for name in ("max_length", "window"):
+            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
         require(len(self.train) > 0, "train: give at least one file")
         for name in ("train", "dev", "test"):
             for part in getattr(self, name):
@@ -43,7 +45,8 @@ class SideConfig:
     delimiter: str = ""  # of level "delimited": what stands between two tokens
     size: int = 32_000  # ids at most
     min_count: int = 1  # rarer tokens become UNK
-    file: str = ""  # read from this file instead: `token` or `token<TAB>count` lines, or a .json vocabulary
+    file: str = ""  # read from this file instead: `token` or `token<TAB>count` lines, or a .json vocabulary;
+    # relative to the configuration file, as data is
 
     def __post_init__(self) -> None:
         choose(dict.fromkeys(LEVELS), self.level, "level")
@@ -71,6 +74,10 @@ class ScheduleConfig:
     warmup: int = 400  # steps
     half_life: int = 1000  # steps in which an exponential decay halves the rate
     final: float = 0.0  # what linear and cosine decay end at, as a share of the rate
+
+    def __post_init__(self) -> None:
+        require(self.warmup >= 0, f"warmup {self.warmup}: must be 0 (none) or more")
+        require(0 <= self.final <= 1, f"final {self.final}: must be from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ class TrainConfig:
     save_minutes: float = 5.0  # between checkpoints
     tensorboard: bool = False
     threads: int = 0  # 0: PyTorch's own choice
-    precision: str = "float32"  # a row of PRECISIONS in `sequencing.train.loop`
+    precision: str = "float32"  # a row of PRECISIONS in `sequencing.train.session`
     device: str = "auto"  # auto, cpu, cuda, cuda:1 …
     seed: int = 1
 
@@ -127,12 +134,19 @@ class TrainConfig:
         positive = ("batch_tokens", "validate_every", "validate_sentences", "validate_beam", "log_every")
         for name in positive:
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
-        for name in ("steps", "epochs", "minutes", "patience", "clip", "weight_decay", "samples", "seed", "threads"):
+        for name in NOT_NEGATIVE:
             require(getattr(self, name) >= 0, f"{name} {getattr(self, name)}: must be 0 (none) or more")
         require(self.learning_rate > 0, f"learning_rate {self.learning_rate}: must be above 0")
         require(0 <= self.label_smoothing < 1, f"label_smoothing {self.label_smoothing}: must be from 0 to below 1")
         require(0 <= self.average < 1, f"average {self.average}: must be from 0 (none) to below 1")
-        require(len(self.betas) == 2, f"betas {list(self.betas)}: two numbers")
+        two = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        require(two, f"betas {list(self.betas)}: must be two numbers from 0 to below 1")
+        require(0 <= self.momentum < 1, f"momentum {self.momentum}: must be from 0 to below 1")
+
+
+NOT_NEGATIVE = (
+    "steps", "epochs", "minutes", "patience", "clip", "weight_decay", "samples", "seed", "threads", "save_minutes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -154,9 +168,12 @@ def run_config(values: dict[str, Any], origin: Origin) -> RunConfig:
 
 def read_run_config(path: str | Path, settings: Iterable[str] = ()) -> RunConfig:
     """The configuration in a TOML file (or in the config.json of a run) with `key=value` settings laid over it."""
-    values, origin = read_toml(path)
+    values, origin = (read_json if Path(path).suffix == ".json" else read_toml)(path)
     config = run_config(override(values, settings), origin)
-    return replace(config, data=located(config.data, Path(path).resolve().parent))
+    folder = Path(path).resolve().parent
+    sides = {name: getattr(config.vocab, name) for name in ("source", "target")}
+    found = {name: replace(side, file=str(folder / side.file)) for name, side in sides.items() if side.file}
+    return replace(config, data=located(config.data, folder), vocab=replace(config.vocab, **found))
 
 
 def located(data: DataConfig, folder: Path) -> DataConfig:

@@ -65,9 +65,10 @@ class Model:
         self.arrays: Arrays = NumpyArrays()
         self.encoder = ENCODERS[config.encoder.type](config.encoder, **encoder)
         self.decoder = DECODERS[config.decoder.type](config.decoder, self.encoder.sizes, **decoder)
-        tables = len(self.encoder.embedding.weight), len(self.decoder.embedding.weight)
-        sizes = config.source_size, config.target_size
-        require(tables == sizes, f"tables of {tables} ids for vocabularies of {sizes}")
+        tables = self.encoder.embedding.weight.shape, self.decoder.embedding.weight.shape
+        source = config.source_size, config.encoder.embedding_size
+        target = config.target_size, config.decoder.embedding_size
+        require(tables == (source, target), f"embeddings of shapes {tables}, the configuration says {source}, {target}")
 
     def encode(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
         """What the encoder says of a batch of ids; padding stands at the end and is false in the mask."""

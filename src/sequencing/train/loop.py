@@ -4,39 +4,28 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from sequencing.evaluate import METRICS
 from sequencing.loss import NORMALIZERS, cross_entropy
 from sequencing.optim import clip, learning_rate, teacher_rate
 from sequencing.run_config import RunConfig
 from sequencing.train.process import interruptible
-from sequencing.train.session import Session, open_session
+from sequencing.train.session import PRECISIONS, Session, open_session
+from sequencing.train.tally import Stepped, Tally
 from sequencing.train.validation import validate
-from sequencing_np.batch import Batch, padding_share
+from sequencing_np.batch import Batch
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import SequencingError
 from sequencing_np.feedback import Sampler, TrainingFeedBack, argmax
 from sequencing_np.model_folder import write_model_folder
-
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
-"""The type of matrix products in training; weights, their updates and all sums stay in float32."""
 
 
 class Interrupted(SequencingError):
     """Training was asked to stop; a checkpoint was saved."""
 
     exit_code = 130
-
-
-class Stepped(NamedTuple):
-    """What one update did; tensors, so that nothing waits for the device."""
-
-    loss: Tensor  # () nats a token, without smoothing's share taken off
-    gradient_norm: Tensor  # ()
 
 
 def train(config: RunConfig, folder: str | Path) -> None:
@@ -53,24 +42,21 @@ def train(config: RunConfig, folder: str | Path) -> None:
 def run(session: Session, asked: list[int]) -> None:
     """The loop itself. `asked` fills when the process is told to stop."""
     settings = session.config.train
-    if finished(session):
-        session.progress.say(
-            f"{session.folder} is done: {session.step:,} steps. Raise train.steps (or the like) to go on"
-        )
+    if finished(session) and session.looked == session.step:
+        session.progress.say(done(session))
         return
+    first = session.step
     saved_at = time.monotonic()
     begin = saved_at - session.seconds
-    tally = Tally()
     for batch, position in session.stream.batches(session.position):
         if finished(session):
             break
         stepped = update(session, batch)
         session.step, session.position = session.step + 1, position
         session.seconds = time.monotonic() - begin
-        tally.add(batch, stepped)
+        session.tally.add(batch, stepped)
         if session.step % settings.log_every == 0:
-            log_training(session, tally.record(session))
-            tally = Tally()
+            log_training(session)
         if session.step % settings.validate_every == 0:
             look(session)
             session.seconds = time.monotonic() - begin
@@ -80,11 +66,19 @@ def run(session: Session, asked: list[int]) -> None:
         if time.monotonic() - saved_at > 60 * settings.save_minutes:
             session.save()
             saved_at = time.monotonic()
-    if session.step % settings.validate_every:
+    if session.looked != session.step:
         look(session)
+    elif session.step == first:  # the epochs were over before
+        session.progress.say(done(session))
+        return
     session.seconds = time.monotonic() - begin
     session.save()
     session.progress.say(f"done after {session.step:,} steps, {session.seconds / 60:.1f} minutes: {session.folder}")
+
+
+def done(session: Session) -> str:
+    """What is said of a run that has nothing left to do."""
+    return f"{session.folder} is done: {session.step:,} steps. Raise train.steps (or the like) to go on"
 
 
 def finished(session: Session) -> bool:
@@ -133,38 +127,17 @@ def teacher(session: Session, batch: Batch, step: int) -> TrainingFeedBack:
     )
 
 
-class Tally:
-    """Sums between two lines of the log."""
-
-    def __init__(self) -> None:
-        self.loss: Tensor | float = 0.0
-        self.norm: Tensor | float = 0.0
-        self.tokens, self.steps, self.padding, self.begin = 0, 0, 0.0, time.monotonic()
-
-    def add(self, batch: Batch, stepped: Stepped) -> None:
-        self.loss, self.norm = self.loss + stepped.loss, self.norm + stepped.gradient_norm
-        self.tokens += int(batch.target_mask.sum())
-        self.padding += padding_share(batch)
-        self.steps += 1
-
-    def record(self, session: Session) -> dict[str, Any]:
-        """Means over what was added."""
-        record = {
-            "kind": "train",
-            "step": session.step,
-            "epoch": session.position.epoch,
-            "seconds": round(session.seconds, 2),
-            "loss": float(self.loss) / self.tokens,
-            "learning_rate": learning_rate(session.step, session.config.train),
-            "gradient_norm": float(self.norm) / self.steps,
-            "tokens_per_second": self.tokens / (time.monotonic() - self.begin),
-            "padding": self.padding / self.steps,
-        }
-        return record
-
-
-def log_training(session: Session, record: dict[str, Any]) -> None:
-    """To the bar and the files."""
+def log_training(session: Session) -> None:
+    """What was summed up since the last line, to the bar and the files."""
+    record = {
+        "kind": "train",
+        "step": session.step,
+        "epoch": session.position.epoch,
+        "seconds": round(session.seconds, 2),
+        "learning_rate": learning_rate(session.step, session.config.train),
+        **session.tally.means(),
+    }
+    session.tally = Tally()
     session.progress.write(record)
     for name in session.logs.keys() - {"samples"}:
         session.logs[name].write(record)
@@ -172,6 +145,7 @@ def log_training(session: Session, record: dict[str, Any]) -> None:
 
 def look(session: Session) -> None:
     """Validate; keep the model as `best` where it is."""
+    session.looked = session.step
     if session.held_out is None:
         return
     settings = session.config.train

@@ -17,7 +17,7 @@ import torch
 
 from sequencing.data.corpus import Corpus, CorpusReport, FilePrint, differences, overlap
 from sequencing.data.sampling import START, BatchStream, Position, SamplingOptions
-from sequencing.evaluate import METRICS
+from sequencing.evaluate import METRICS, check_tokenizer
 from sequencing.loading import choose_device
 from sequencing.loss import NORMALIZERS
 from sequencing.model import Model
@@ -25,6 +25,7 @@ from sequencing.optim import OPTIMIZERS, TEACHER_RATES, Average, check_schedule
 from sequencing.run_config import RunConfig, run_config, saved
 from sequencing.train.checkpoint import (
     Checkpoint,
+    checkpoint_folders,
     generator_arrays,
     latest_checkpoint,
     optimizer_arrays,
@@ -33,6 +34,7 @@ from sequencing.train.checkpoint import (
     save_checkpoint,
 )
 from sequencing.train.logging import Log, MetricsLog, Progress, TensorBoardLog, machine
+from sequencing.train.tally import Tally
 from sequencing.train.validation import HeldOut, read_held_out
 from sequencing.vocabularies import build_vocabularies
 from sequencing_np.config import Origin, choose, read_json
@@ -44,6 +46,9 @@ from sequencing_np.translate import Translator
 from sequencing_np.vocab import Vocabulary, load_vocab, save_vocab
 
 CONFIG = "config.json"
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+"""The type of matrix products in training; weights, their updates and all sums stay in float32."""
+
 FREE = {  # settings of [train] that may change between two starts of one run
     "steps", "epochs", "minutes", "patience", "validate_every", "validate_sentences", "validate_beam", "samples",
     "log_every", "save_minutes", "tensorboard", "threads", "device", "bleu_tokenize", "select",
@@ -70,6 +75,8 @@ class Session:
     seconds: float = 0.0  # of training so far, over all starts
     best: float | None = None  # the best score of METRICS[select], with its sign
     worse: int = 0  # validations since then
+    looked: int = 0  # the step of the last validation
+    tally: Tally = dataclasses.field(default_factory=Tally)  # sums since the last line of the log
 
     @property
     def model(self) -> Model:
@@ -97,6 +104,9 @@ class Session:
             "seconds": self.seconds,
             "best": self.best,
             "worse": self.worse,
+            "select": self.config.train.select,
+            "looked": self.looked,
+            "tally": self.tally.sums(),
             "average_steps": self.average.steps if self.average else 0,
             "coins": self.coins.bit_generator.state,
             "fingerprint": self.fingerprint,
@@ -117,7 +127,10 @@ class Session:
                 mean.copy_(torch.from_numpy(arrays["average"][str(k)].copy()))
         self.coins.bit_generator.state = state["coins"]
         self.step, self.position = state["step"], Position(*state["position"])
-        self.seconds, self.best, self.worse = state["seconds"], state["best"], state["worse"]
+        self.seconds, self.looked = state["seconds"], state["looked"]
+        self.tally.restore(state["tally"])
+        if state["select"] == self.config.train.select:  # scores of another metric cannot be compared
+            self.best, self.worse = state["best"], state["worse"]
 
     def averaged(self) -> Averaged:
         """A context in which the model has its averaged weights, where there is an average."""
@@ -155,7 +168,9 @@ def open_session(config: RunConfig, folder: Path) -> Session:
         if (shared := overlap(train, dev)).count:
             progress.say(f"warning: {shared.count} training pairs have a source of dev: {', '.join(shared.first)}")
     checkpoint = latest_checkpoint(folder)
-    source_vocab, target_vocab = run_vocabularies(config, folder, train)
+    if checkpoint:
+        same_data(checkpoint.state["fingerprint"], report)
+    source_vocab, target_vocab = run_vocabularies(config, folder, train, begun=checkpoint is not None)
     stream = BatchStream(train, source_vocab, target_vocab, sampling_options(config))
     torch.manual_seed(config.train.seed)
     sizes = {"source_size": len(source_vocab), "target_size": len(target_vocab)}
@@ -181,7 +196,6 @@ def open_session(config: RunConfig, folder: Path) -> Session:
     write_json(folder / "machine.json", facts)
     progress.say(f"model: {facts['parameters']:,} parameters, {len(source_vocab):,} and {len(target_vocab):,} ids")
     if checkpoint:
-        same_data(checkpoint.state["fingerprint"], report)
         session.restore(checkpoint)
         progress.say(f"continuing {folder} after step {session.step:,}")
     for log in logs.values():
@@ -196,13 +210,19 @@ def check_settings(config: RunConfig) -> None:
     choose(NORMALIZERS, train.normalize, "train.normalize")
     choose(METRICS, train.select, "train.select")
     choose(TEACHER_RATES, train.teacher.type, "train.teacher.type")
+    choose(PRECISIONS, train.precision, "train.precision")
+    if train.bleu_tokenize:
+        check_tokenizer(train.bleu_tokenize)
     check_schedule(train)
     if not (train.steps or train.epochs or train.minutes or (train.patience and config.data.dev)):
         raise ConfigError("training would never end: set train.steps, train.epochs, train.minutes or train.patience")
 
 
 def same_run(config: RunConfig, folder: Path) -> None:
-    """Save the configuration with the run; ConfigError where the folder holds a run with other settings."""
+    """Save the configuration with the run; ConfigError where the folder holds a run with other settings.
+
+    A run that has saved no checkpoint has not begun: a start that failed may be mended and made again.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -216,7 +236,8 @@ def same_run(config: RunConfig, folder: Path) -> None:
             side.pop("search")
             side["data"].pop("dev")
             side["data"].pop("test")
-        if (change := first_difference(before, now)) is not None:
+        change = first_difference(before, now)
+        if change and checkpoint_folders(folder):
             raise ConfigError(
                 f"{folder} holds a run with other settings: {change}. Continue with the same ones, "
                 "or give another --run folder"
@@ -244,10 +265,10 @@ def same_data(before: list[list[Any]], report: CorpusReport) -> None:
         raise DataError(f"the training data changed since this run began: {'; '.join(changes)}. Start a new run")
 
 
-def run_vocabularies(config: RunConfig, folder: Path, train: Corpus) -> tuple[Vocabulary, Vocabulary]:
-    """The vocabularies that the run has saved, or new ones, saved."""
+def run_vocabularies(config: RunConfig, folder: Path, train: Corpus, begun: bool) -> tuple[Vocabulary, Vocabulary]:
+    """The vocabularies that a run has begun with, or new ones, saved."""
     paths = [folder / name for name in ("source.vocab.json", "target.vocab.json")]
-    if not all(path.is_file() for path in paths):
+    if not begun or not all(path.is_file() for path in paths):
         for vocab, path in zip(build_vocabularies(config.vocab, train), paths, strict=True):
             save_vocab(vocab, path)
     return load_vocab(paths[0]), load_vocab(paths[1])

@@ -1,0 +1,53 @@
+"""Sums between two lines of the training log. They are part of a checkpoint: a continued run logs the same numbers."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from torch import Tensor
+
+from sequencing_np.batch import Batch, padding_share
+
+
+class Stepped(NamedTuple):
+    """What one update did; tensors, so that nothing waits for the device."""
+
+    loss: Tensor  # () nats a batch, label smoothing included
+    gradient_norm: Tensor  # ()
+
+
+class Tally:
+    """Sums, and since when."""
+
+    def __init__(self) -> None:
+        self.loss: Tensor | float = 0.0
+        self.norm: Tensor | float = 0.0
+        self.tokens, self.steps, self.padding = 0, 0, 0.0
+        self.begin, self.timed = time.monotonic(), 0  # this process's own: since when, and how many tokens
+
+    def add(self, batch: Batch, stepped: Stepped) -> None:
+        """One step more."""
+        self.loss, self.norm = self.loss + stepped.loss, self.norm + stepped.gradient_norm
+        tokens = int(batch.target_mask.sum())
+        self.tokens, self.timed = self.tokens + tokens, self.timed + tokens
+        self.padding += padding_share(batch)
+        self.steps += 1
+
+    def means(self) -> dict[str, float]:
+        """Means over what was added."""
+        return {
+            "loss": float(self.loss) / self.tokens,
+            "gradient_norm": float(self.norm) / self.steps,
+            "tokens_per_second": self.timed / max(time.monotonic() - self.begin, 1e-9),
+            "padding": self.padding / self.steps,
+        }
+
+    def sums(self) -> list[float]:
+        """What a checkpoint keeps of it."""
+        return [float(self.loss), float(self.norm), self.tokens, self.steps, self.padding]
+
+    def restore(self, sums: list[float]) -> None:
+        """The inverse of `sums`."""
+        self.loss, self.norm, tokens, steps, self.padding = sums
+        self.tokens, self.steps = int(tokens), int(steps)

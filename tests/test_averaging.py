@@ -1,0 +1,92 @@
+"""averaging: one model from several, weight by weight, and nothing but the weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sequencing.averaging import average
+from sequencing.loading import load_translator
+from sequencing_np.errors import ModelError, UsageError
+from sequencing_np.model_folder import read_model_folder, write_model_folder
+from sequencing_np.translate import Translator
+from sequencing_np.vocab import Vocab
+from sequencing_np.weights import check_manifest
+from tiny_models import SOURCES, write_model
+
+
+def models(folder: Path, count: int) -> list[Path]:
+    return [write_model(folder / str(seed), seed) for seed in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_each_weight_is_the_mean(count: int, tmp_path: Path) -> None:
+    folders = models(tmp_path, count)
+    before = [read_model_folder(folder) for folder in folders]
+    average(folders, tmp_path / "mean")
+    found = read_model_folder(tmp_path / "mean")
+    assert found.weights.keys() == before[0].weights.keys()
+    for name, array in found.weights.items():
+        exact = sum(part.weights[name].astype(np.float64) for part in before) / count
+        assert array.dtype == before[0].weights[name].dtype and array.shape == exact.shape
+        np.testing.assert_array_equal(array, exact.astype(array.dtype))
+    assert found[:2] == before[0][:2], "architecture and limits"
+    assert found.source_vocab.to_json() == before[0].source_vocab.to_json()
+    manifest = check_manifest(tmp_path / "mean")
+    assert manifest["average_of"] == count and "step" not in manifest, "steps are not averaged (inventory row T-A20)"
+    for folder, part in zip(folders, before, strict=True):
+        again = read_model_folder(folder).weights
+        assert all(np.array_equal(again[name], array) for name, array in part.weights.items())
+
+
+def test_the_mean_of_one_model_with_itself_is_that_model(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "one")
+    average([folder] * 4, tmp_path / "mean")
+    before, after = read_model_folder(folder).weights, read_model_folder(tmp_path / "mean").weights
+    assert all(np.array_equal(after[name], array) for name, array in before.items())
+
+
+def test_the_mean_translates_on_both_floors(tmp_path: Path) -> None:
+    average(models(tmp_path, 3), tmp_path / "mean")
+    ground = [said.text for said in Translator.load(tmp_path / "mean").translate(SOURCES)]
+    upper = [said.text for said in load_translator(tmp_path / "mean", "cpu").translate(SOURCES)]
+    assert ground == upper
+
+
+def test_the_output_may_be_one_of_the_inputs(tmp_path: Path) -> None:
+    folders = models(tmp_path, 2)
+    average(folders, tmp_path / "mean")
+    average(folders, folders[0])
+    mean, again = (read_model_folder(path).weights for path in (tmp_path / "mean", folders[0]))
+    assert all(np.array_equal(again[name], array) for name, array in mean.items())
+
+
+def test_what_cannot_be_averaged(tmp_path: Path) -> None:
+    one, other = models(tmp_path, 2)
+    for few in ([], [one]):
+        with pytest.raises(UsageError, match=f"{len(few)} models to average; give two or more"):
+            average(few, tmp_path / "mean")
+    parts = read_model_folder(other)
+    vocab = Vocab([*SOURCES[1:], "neu"], " ")
+    write_model_folder(other, parts._replace(source_vocab=vocab))
+    with pytest.raises(ModelError, match="2: another source_vocab than .*1"):
+        average([one, other], tmp_path / "mean")
+    shorter = {name: array.astype(np.float16) for name, array in parts.weights.items()}
+    (tmp_path / "2" / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match="weights.safetensors"):
+        average([one, other], tmp_path / "mean")
+    with pytest.raises(ModelError, match="no such folder"):
+        average([one, tmp_path / "none"], tmp_path / "mean")
+    assert shorter and not (tmp_path / "mean").exists()
+
+
+def test_another_architecture(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    one, other = models(tmp_path, 2)
+    parts = read_model_folder(other)
+    decoder = replace(parts.config.decoder, input_feeding=True)  # type: ignore[type-var]
+    write_model_folder(other, parts._replace(config=replace(parts.config, decoder=decoder)))
+    with pytest.raises(ModelError, match="another architecture"):
+        average([one, other], tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()

@@ -1,0 +1,83 @@
+"""loading: which folder a path means, which device a name means, and what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sequencing.loading import choose_device, load_translator, model_folder_of, search_of
+from sequencing_np.errors import ModelError, UsageError
+from sequencing_np.model_folder import read_model_folder
+from sequencing_np.translate import SearchConfig, Translator
+from tiny_models import SOURCES, write_model, write_run
+
+
+def test_best_then_last(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    assert model_folder_of(run) == model_folder_of(run, "best") == run / "best"
+    assert model_folder_of(run, "last") == run / "last" == model_folder_of(run / "last")
+    (run / "best").rename(tmp_path / "bare")
+    assert model_folder_of(run) == run / "last", "the best of a run without held-out data"
+    assert model_folder_of(tmp_path / "bare") == tmp_path / "bare"
+    (run / "last").rename(tmp_path / "other")
+    write_model(run / "best")
+    with pytest.raises(ModelError, match=r"holds no model \(last\); train first"):
+        model_folder_of(run, "last")
+
+
+def test_folders_without_a_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such folder; give a run folder or a model folder"):
+        model_folder_of(tmp_path / "none")
+    with pytest.raises(ModelError, match=r"holds no model \(best or last\)"):
+        model_folder_of(tmp_path)
+    with pytest.raises(ModelError):
+        load_translator(tmp_path / "none")
+
+
+def test_a_translator_from_a_run(tmp_path: Path) -> None:
+    """Ready to search: no dropout, no gradients, the folder's own weights and limits, the runtime's answers."""
+    run = write_run(tmp_path / "run")
+    translator = load_translator(run, "cpu", "last")
+    parts = read_model_folder(run / "last")
+    assert translator.limits == parts.limits
+    assert not translator.model.training  # type: ignore[attr-defined]
+    assert not any(parameter.requires_grad for parameter in translator.model.parameters())  # type: ignore[attr-defined]
+    weights = translator.model.weights()  # type: ignore[attr-defined]
+    assert all(np.array_equal(weights[name], array) for name, array in parts.weights.items())
+    ground = Translator.load(run / "last")
+    for beam in (1, 4):
+        one, other = (part.translate(SOURCES, SearchConfig(beam=beam)) for part in (translator, ground))
+        assert [said.text for said in one] == [said.text for said in other]
+
+
+def test_damaged_weights(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    path = folder / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(ModelError, match="weights.safetensors: differs from manifest.json"):
+        load_translator(folder)
+
+
+def test_how_a_run_searches(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    assert search_of(run) == SearchConfig(beam=3, length_penalty="gnmt")
+    assert search_of(run / "best") == SearchConfig(), "a bare model folder has no settings of its own"
+    assert search_of(tmp_path / "none") == SearchConfig()
+    for content in (b"[]", b"{", b"\xff", b'{"search": {"beem": 3}}', b'{"search": 3}', b'{"search": {"beam": 0}}'):
+        (run / "config.json").write_bytes(content)
+        with pytest.raises(ModelError, match="config.json: cannot be read"):
+            search_of(run)
+    (run / "config.json").write_bytes(json.dumps({}).encode())
+    assert search_of(run) == SearchConfig()
+
+
+def test_devices() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for name in ("gpu", "cuda:999", "", "cpu:x", "tpu"):
+        with pytest.raises(UsageError, match=f"device '{name}'.*use auto, cpu, cuda or cuda:1"):
+            choose_device(name)
