@@ -4,7 +4,8 @@ Every encoder meets every decoder and every attention; the rows of the other tab
 Sizes are different primes where the rules allow. Where a rule forbids a draw, its error's own advice is followed
 ("set encoder.attention_key_size = 7"), so the rules stand in the code and nowhere else.
 
-`case(index, floor)` is one of them with its weights, in float64; `DRAWN` are the indexes that a law goes over.
+`case(index, floor)` is one of them with its weights, in float64; `DRAWN` are the indexes that a law goes over:
+SEQUENCING_ROUNDS=9 in the environment makes more of them.
 """
 
 import dataclasses

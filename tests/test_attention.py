@@ -152,14 +152,14 @@ def test_what_every_row_does(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(EQUAL))
 def test_widths_that_must_agree(name: str) -> None:
-    with pytest.raises(ConfigError, match="set encoder.attention_key_size = 5, or use general attention"):
+    with pytest.raises(ConfigError, match=r"set encoder\.attention_key_size = 5, or use general attention"):
         UPPER[name](AttentionConfig(name), Q, MemorySizes(K, D, 1))
 
 
 def test_settings_that_contradict() -> None:
-    with pytest.raises(ConfigError, match="set attention.size = 7"):
+    with pytest.raises(ConfigError, match=r"set attention\.size = 7"):
         UPPER["additive"](AttentionConfig("additive", size=A, project_keys=False), Q, MemorySizes(K, D, 1))
-    with pytest.raises(ConfigError, match=r"does not divide into 4 heads; set attention.size = 252"):
+    with pytest.raises(ConfigError, match=r"does not divide into 4 heads; set attention\.size = 252"):
         UPPER["multi_head"](AttentionConfig("multi_head", size=250, heads=4), Q, MemorySizes(K, D, 1))
     assert AttentionConfig("additive", size=250, heads=4).size == 250  # heads are for multi_head only
     with pytest.raises(ConfigError, match="did you mean 'additive'"):

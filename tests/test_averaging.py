@@ -1,5 +1,6 @@
 """averaging: one model from several, weight by weight, and nothing but the weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,20 +70,17 @@ def test_what_cannot_be_averaged(tmp_path: Path) -> None:
     parts = read_model_folder(other)
     vocab = Vocab([*SOURCES[1:], "neu"], " ")
     write_model_folder(other, parts._replace(source_vocab=vocab))
-    with pytest.raises(ModelError, match="2: another source_vocab than .*1"):
+    with pytest.raises(ModelError, match=r"2: another source_vocab than .*1"):
         average([one, other], tmp_path / "mean")
-    shorter = {name: array.astype(np.float16) for name, array in parts.weights.items()}
     (tmp_path / "2" / "weights.safetensors").write_bytes(b"")
-    with pytest.raises(ModelError, match="weights.safetensors"):
+    with pytest.raises(ModelError, match=r"weights\.safetensors"):
         average([one, other], tmp_path / "mean")
     with pytest.raises(ModelError, match="no such folder"):
         average([one, tmp_path / "none"], tmp_path / "mean")
-    assert shorter and not (tmp_path / "mean").exists()
+    assert not (tmp_path / "mean").exists()
 
 
 def test_another_architecture(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     one, other = models(tmp_path, 2)
     parts = read_model_folder(other)
     decoder = replace(parts.config.decoder, input_feeding=True)  # type: ignore[type-var]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import EVERYTHING, files, small
 from torch import nn
 
 from sequencing.optim import OPTIMIZERS
@@ -28,6 +27,7 @@ from sequencing.train.checkpoint import (
 from sequencing.train.loop import train, update
 from sequencing.train.session import Session, open_session
 from sequencing_np.errors import UsageError
+from small_runs import EVERYTHING, files, small
 
 ARRAYS = {
     "weights": {"a.b": np.arange(6, dtype=np.float32).reshape(2, 3), "c": np.float32([np.nan, -0.0, 1e-45])},
@@ -102,10 +102,10 @@ def learn(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimiser_goes_on(name: str, tmp_path: Path) -> None:
+    copy, fresh = stepped(name, 0)
     model, optimizer = stepped(name)
     arrays = {"optimizer": optimizer_arrays(optimizer), "generators": generator_arrays()}
     save_checkpoint(tmp_path, 3, Checkpoint(arrays, {}))
-    copy, fresh = stepped(name, 0)
     copy.load_state_dict(model.state_dict())
     for _ in range(3):
         learn(model, optimizer)
@@ -113,7 +113,6 @@ def test_an_optimiser_goes_on(name: str, tmp_path: Path) -> None:
     assert found is not None
     restore_optimizer(fresh, found.arrays["optimizer"])
     restore_generators(found.arrays["generators"])
-    same_arrays({"": optimizer_arrays(fresh)}, {"": arrays["optimizer"]}) if name == "none" else None
     for _ in range(3):
         learn(copy, fresh)
     for one, other in zip(model.parameters(), copy.parameters(), strict=True):
@@ -121,16 +120,11 @@ def test_an_optimiser_goes_on(name: str, tmp_path: Path) -> None:
     same_arrays({"": optimizer_arrays(fresh)}, {"": optimizer_arrays(optimizer)})
 
 
-def test_generators(tmp_path: Path) -> None:
-    arrays = generator_arrays()
-    first = torch.randn(5)
-    arrays = {name: array.copy() for name, array in arrays.items()}
-    torch.manual_seed(99)
-    restore_generators(arrays)
-    assert not torch.equal(torch.randn(5), first) or True
+def test_generators() -> None:
     torch.manual_seed(4)
     kept = {name: array.copy() for name, array in generator_arrays().items()}
     first = torch.randn(5)
+    torch.manual_seed(99)
     restore_generators(kept)
     assert torch.equal(torch.randn(5), first)
 
@@ -237,7 +231,7 @@ def test_a_checkpoint_that_cannot_be_written(two: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("sequencing.train.checkpoint.write_safetensors", full)
-    with pytest.raises(UsageError, match="000000009: cannot be saved: No space left.*before it is intact"):
+    with pytest.raises(UsageError, match=r"000000009: cannot be saved: No space left.*before it is intact"):
         save_checkpoint(two, 9, checkpoint(9))
     assert files(two) == before
     found = latest_checkpoint(two)

@@ -213,7 +213,7 @@ def test_line_of() -> None:
 
 
 def test_what_is_missing() -> None:
-    with pytest.raises(ConfigError, match="the key 'train' is missing; set data.train"):
+    with pytest.raises(ConfigError, match=r"the key 'train' is missing; set data\.train"):
         run_config({"data": {}}, Origin("x"))
     with pytest.raises(ConfigError, match="'data' is missing"):
         run_config({}, Origin("x"))

@@ -5,6 +5,7 @@ difference is proved to be such a tie: both answers are scored in float64.
 """
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ def words(found: Answers) -> list[list[list[int]]]:
 def same_answers(one: Answers, other: Answers) -> None:
     """Identical words, and numbers equal to 1e-9."""
     assert words(one) == words(other)
-    for a, b in zip(sum(one, []), sum(other, []), strict=True):
+    for a, b in zip(chain(*one), chain(*other), strict=True):
         assert a.finished == b.finished
         np.testing.assert_allclose(a.score, b.score, rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(a.log_prob, b.log_prob, rtol=1e-9, atol=1e-9)
@@ -179,7 +180,7 @@ def test_in_float32_what_differs_is_a_tie(index: int) -> None:
     for name in ("greedy", "beam average"):
         found = [dynamic_decode(model.decoder, model.encode(*batch), SEARCHES[name]()) for model in models]
         exact = numpy_model(index)
-        judged = [sum(taught(exact, exact.encode(*batch), answers), []) for answers in found]
+        judged = [list(chain(*taught(exact, exact.encode(*batch), answers))) for answers in found]
         for a, b in zip(*judged, strict=True):
             tie = abs(a.log_probs.mean() - b.log_probs.mean()) < 1e-4
             assert a.answer.tokens == b.answer.tokens or tie, (name, a, b)
@@ -240,7 +241,7 @@ def test_a_beam_of_one_is_greedy(index: int) -> None:
         beam = dynamic_decode(model.decoder, memory, BeamFeedBack(SPECIAL, 1, LIMITS, length_penalty=name))
         greedy = dynamic_decode(model.decoder, memory, SampleFeedBack(SPECIAL, LIMITS))
         assert words(beam) == words(greedy)
-        for a, b in zip(sum(beam, []), sum(greedy, []), strict=True):
+        for a, b in zip(chain(*beam), chain(*greedy), strict=True):
             np.testing.assert_allclose(a.token_log_probs, b.token_log_probs, rtol=1e-12)
             assert a.finished == b.finished
 
@@ -251,7 +252,7 @@ def test_an_answer_costs_what_the_teacher_says(index: int, floor: str) -> None:
     _, model, _, memory = case(index, floor)
     for name in SEARCHES if floor == "numpy" else ["greedy", "beam gnmt"]:
         found = dynamic_decode(model.decoder, memory, SEARCHES[name]())
-        for answer, log_probs, alignment in sum(taught(model, memory, found), []):
+        for answer, log_probs, alignment in chain(*taught(model, memory, found)):
             np.testing.assert_allclose(answer.token_log_probs, log_probs, rtol=1e-9, atol=1e-9)
             np.testing.assert_allclose(answer.log_prob, log_probs.sum(), rtol=1e-9)
             if answer.alignment is not None:

@@ -58,7 +58,7 @@ def test_damaged_weights(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(ModelError, match="weights.safetensors: differs from manifest.json"):
+    with pytest.raises(ModelError, match=r"weights\.safetensors: differs from manifest\.json"):
         load_translator(folder)
 
 
@@ -69,7 +69,7 @@ def test_how_a_run_searches(tmp_path: Path) -> None:
     assert search_of(tmp_path / "none") == SearchConfig()
     for content in (b"[]", b"{", b"\xff", b'{"search": {"beem": 3}}', b'{"search": 3}', b'{"search": {"beam": 0}}'):
         (run / "config.json").write_bytes(content)
-        with pytest.raises(ModelError, match="config.json: cannot be read"):
+        with pytest.raises(ModelError, match=r"config\.json: cannot be read"):
             search_of(run)
     (run / "config.json").write_bytes(json.dumps({}).encode())
     assert search_of(run) == SearchConfig()

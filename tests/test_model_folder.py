@@ -156,8 +156,20 @@ def tampered(folder: Path, name: str, content: Any) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xff\xfe", b"[]", b"{}", b"{" * 9999, {"model": {}}, {"limits": {}}, {"model": 3, "limits": {}}, None, 7]
-    + [{"model": {"encoder": {"tipe": "rnn"}}, "limits": {}}, {"model": {}, "limits": {"factor": "2"}}],
+    [
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b"{" * 9999,
+        {"model": {}},
+        {"limits": {}},
+        {"model": 3, "limits": {}},
+        None,
+        7,
+        {"model": {"encoder": {"tipe": "rnn"}}, "limits": {}},
+        {"model": {}, "limits": {"factor": "2"}},
+    ],
     ids=str,
 )
 def test_configurations_that_are_none(folder: Path, content: Any) -> None:

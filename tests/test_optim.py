@@ -1,5 +1,6 @@
 """optim: schedules, teacher rates, optimisers and averages against their published formulas, written out here."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -61,7 +62,7 @@ def test_boundaries(kind: str) -> None:
     assert learning_rate(1, config) == pytest.approx(3e-3 / WARMUP)
     assert learning_rate(WARMUP, config) == pytest.approx(3e-3)
     rates = [learning_rate(step, config) for step in range(WARMUP, 5 * STEPS)]
-    assert all(0 <= after <= before for before, after in zip(rates, rates[1:], strict=False))
+    assert all(0 <= after <= before for before, after in itertools.pairwise(rates))
     if kind in NEED_STEPS:
         assert learning_rate(STEPS, config) == pytest.approx(3e-3 * FINAL) == learning_rate(5 * STEPS, config)
 

@@ -38,10 +38,7 @@ def native(module: nn.Module, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Te
 def gradients(said: tuple[Tensor, ...], wanted: list[Tensor], seed: int) -> tuple[Tensor, ...]:
     """Of a random sum over all that was said: every output, every last state."""
     torch.manual_seed(seed)
-    total = sum(
-        ((part * torch.randn(part.shape, dtype=part.dtype)).sum() for part in said),
-        torch.zeros((), dtype=said[0].dtype),
-    )
+    total = torch.stack([(part * torch.randn(part.shape, dtype=part.dtype)).sum() for part in said]).sum()
     return torch.autograd.grad(total, wanted)
 
 

@@ -1,4 +1,4 @@
-"""rnn: cells, stacks and encoders against PyTorch's own over packed sequences; norm, projection and residual by hand."""
+"""rnn: cells, stacks encoders against PyTorch's own over packed sequences; norm, projection, residual by hand."""
 
 from typing import Any
 
@@ -179,7 +179,7 @@ def test_bridges(name: str) -> None:
 
 
 def test_a_bridge_that_cannot_pass_through() -> None:
-    with pytest.raises(ConfigError, match="set decoder.stack.size = 14"):
+    with pytest.raises(ConfigError, match=r"set decoder\.stack\.size = 14"):
         models({"stack": {"size": H}}, {"bridge": "pass_through", "stack": {"size": 11}})
     assert BRIDGES["zero"](BridgeSizes(3, 5, 2))(np.zeros((4, 3)))[0].shape == (4, 5)
 

@@ -146,7 +146,7 @@ def test_a_row_that_is_none_names_the_nearest(key: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["steps=3", "epochs=1", "minutes=0.1"])
 def test_a_training_has_an_end(end: str, tmp_path: Path) -> None:
     path = written(tmp_path, '[data]\ntrain = ["x"]\n')
-    with pytest.raises(ConfigError, match="never end: set train.steps, train.epochs, train.minutes or train.patience"):
+    with pytest.raises(ConfigError, match=r"never end: set train.steps, train.epochs, train.minutes or train.patience"):
         checked(path)
     checked(path, f"train.{end}")
     with pytest.raises(ConfigError, match="never end"):

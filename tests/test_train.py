@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import EVERYTHING, files, records, small, write_config, write_pairs
 
 from sequencing.loading import load_translator
 from sequencing.report import write_report
@@ -26,6 +25,7 @@ from sequencing_np.errors import ConfigError, DataError, SequencingError, UsageE
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.translate import SearchConfig, Translator
 from sequencing_np.weights import check_manifest
+from small_runs import EVERYTHING, files, records, small, write_config, write_pairs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -129,7 +129,7 @@ def test_the_logs(finished: Path) -> None:
             assert record["loss"] > 0 and record["gradient_norm"] > 0 and 0 <= record["padding"] < 1
         else:
             assert 0 <= record["exact_match"] <= 1 and 0 <= record["token_accuracy"] <= 1 and record["signature"]
-    assert [record["best"] for record in logged if record["kind"] == "dev"][0]
+    assert next(record["best"] for record in logged if record["kind"] == "dev")
     assert json.loads((finished / "run" / "machine.json").read_bytes())["parameters"] > 1000
 
 
@@ -261,7 +261,9 @@ def test_in_parts_is_at_once(at_once: Path, stops: tuple[int, ...], tmp_path: Pa
     same_run(tmp_path / "run", at_once / "run")
 
 
-@pytest.mark.parametrize("settings", [[], ["train.optimizer=sgd", "train.momentum=0.9"], ["model.decoder.input_feeding=true"]], ids=str)
+@pytest.mark.parametrize(
+    "settings", [[], ["train.optimizer=sgd", "train.momentum=0.9"], ["model.decoder.input_feeding=true"]], ids=str
+)
 def test_plain_runs_in_parts(settings: list[str], tmp_path: Path) -> None:
     config = small(tmp_path / "data", "train.optimizer=adamw", *settings)
     train(config, tmp_path / "one")
@@ -312,7 +314,19 @@ def test_periodic_checkpoints_change_nothing(at_once: Path, tmp_path: Path) -> N
 
 
 def command(config: Path, folder: Path, *settings: str) -> list[str]:
-    return [sys.executable, "-W", "error", "-m", "sequencing", "train", str(config), "--run", str(folder), "--set", *settings]
+    return [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "sequencing",
+        "train",
+        str(config),
+        "--run",
+        str(folder),
+        "--set",
+        *settings,
+    ]
 
 
 @pytest.mark.slow
@@ -353,7 +367,9 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp
 
 
 @pytest.mark.parametrize("end", ["train.steps=12", "train.epochs=1", "train.patience=1"])
-def test_a_finished_run_says_so_and_changes_nothing(end: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_says_so_and_changes_nothing(
+    end: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = ["train.steps=0", "train.validate_every=3", "train.learning_rate=1e-9", end]
     config = small(tmp_path / "data", *settings, pairs=100)
     train(config, tmp_path / "run")
@@ -402,7 +418,10 @@ def test_another_selection_begins_anew(tmp_path: Path) -> None:
     """A BLEU of 30 is no loss of 30."""
     train(small(tmp_path / "data", "train.select=token_accuracy", "train.steps=5"), tmp_path / "run")
     train(small(tmp_path / "data", "train.select=loss", "train.steps=10"), tmp_path / "run")
-    assert [record["best"] for record in records(tmp_path / "run" / "metrics.jsonl") if record["kind"] == "dev"] == [True, True]
+    assert [record["best"] for record in records(tmp_path / "run" / "metrics.jsonl") if record["kind"] == "dev"] == [
+        True,
+        True,
+    ]
 
 
 def test_without_held_out_data_the_last_is_all_there_is(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from sequencing_np.config import choose
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import DataError
 from sequencing_np.feedback import TrainingFeedBack
-from sequencing_np.metrics import Share, error_rates, exact_match, token_accuracy
+from sequencing_np.metrics import Share, check_references, error_rates, exact_match, token_accuracy
 from sequencing_np.special import Special
 from sequencing_np.translate import SearchConfig, Translation, Translator
 
@@ -77,6 +77,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[Sequence[str]], toke
 
     if not hypotheses:
         raise DataError("nothing to evaluate: give at least one sentence and its reference")
+    check_references(len(hypotheses), references)
     most = max(map(len, references))
     streams: Any = [[texts[k] if k < len(texts) else None for texts in references] for k in range(most)]
     bleu, chrf = BLEU(tokenize=tokenize), CHRF()

@@ -152,7 +152,7 @@ def look(session: Session) -> None:
     session.model.eval()
     with session.averaged():
         record, samples = validate(session.translator, session.held_out, session.config)
-        score = METRICS[settings.select] * record[settings.select]
+        score = [METRICS[settings.select] * record[settings.select], -record["loss"]]
         better = session.best is None or score > session.best
         if better:
             session.best, session.worse = score, 0

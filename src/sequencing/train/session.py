@@ -73,7 +73,7 @@ class Session:
     step: int = 0
     position: Position = START
     seconds: float = 0.0  # of training so far, over all starts
-    best: float | None = None  # the best score of METRICS[select], with its sign
+    best: list[float] | None = None  # the best score of METRICS[select], with its sign, and its -loss to break ties
     worse: int = 0  # validations since then
     looked: int = 0  # the step of the last validation
     tally: Tally = dataclasses.field(default_factory=Tally)  # sums since the last line of the log
