@@ -87,8 +87,8 @@ def reversal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", LEARNERS)
 def test_turning_words_around_is_learnt(name: str, reversal: Path, tmp_path: Path) -> None:
     """Held-out words, every letter right (inventory row T-A22: a learning test that measures learning)."""
-    settings = ["train.steps=240", "train.batch_tokens=256", "train.validate_every=40", "train.select=exact_match"]
-    config = read_run_config(reversal / "run.toml", [*settings, "train.average=0", *LEARNERS[name]])
+    settings = ["train.steps=600", "train.batch_tokens=256", "train.validate_every=40", "train.select=exact_match"]
+    config = read_run_config(reversal / "run.toml", [*settings, "train.patience=4", *LEARNERS[name]])
     train(config, tmp_path / "run")
     dev = [record for record in records(tmp_path / "run" / "metrics.jsonl") if record["kind"] == "dev"]
     reached = [record["exact_match"] for record in dev]
@@ -168,7 +168,9 @@ def test_last_is_the_checkpoint_and_limits_are_the_data_s(finished: Path) -> Non
     parts = read_model_folder(finished / "run" / "last")
     assert found is not None and found.state["step"] == 12
     assert all(np.array_equal(array, found.arrays["weights"][name]) for name, array in parts.weights.items())
-    assert 0.9 < parts.limits.factor < 2 and parts.limits.longest == 10, "words of at most four letters and an end"
+    assert parts.limits.longest == 10, "twice the longest: words of at most four letters, and an end"
+    for letters in range(2, 5):
+        assert parts.limits.of(np.ones((1, letters + 1), dtype=bool))[0] > letters + 1, "room for every answer"
 
 
 def test_the_average_is_what_is_validated_and_saved(tmp_path: Path) -> None:

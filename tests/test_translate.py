@@ -224,7 +224,8 @@ def test_the_order_is_kept(lines: list[str], batch_tokens: int, window: int) -> 
     "wrong",
     [
         {"beam": 0}, {"beam": -1}, {"beam": 1001}, {"n_best": 0}, {"n_best": 6}, {"alpha": -1.0},
-        {"alpha": float("nan")}, {"length_penalty": "mean"}, {"temperature": 0.0}, {"temperature": float("nan")}, {"top_k": -1}, {"top_p": 0.0},
+        {"alpha": float("nan")}, {"length_penalty": "mean"}, {"temperature": 0.0}, {"temperature": float("nan")},
+        {"top_k": -1}, {"top_p": 0.0},
         {"top_p": 1.5}, {"batch_tokens": 0}, {"max_length": -1}, {"sample": True, "n_best": 2},
     ],
     ids=str,

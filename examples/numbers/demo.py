@@ -56,7 +56,20 @@ def main() -> None:
     for path, texts in ((source, [pair[0] for pair in pairs]), (target, [pair[1] for pair in pairs])):
         path.write_bytes("".join(text + "\n" for text in texts).encode())
     files = [str(path.relative_to(ROOT)) for path in (source, target)]
-    result = run(["sequencing", "evaluate", str(RUN), "--source", files[0], "--reference", files[1], "--json"])
+    result = run(
+        [
+            "sequencing",
+            "evaluate",
+            str(RUN),
+            "--source",
+            files[0],
+            "--reference",
+            files[1],
+            "--tokenize",
+            "char",
+            "--json",
+        ]
+    )
     (ROOT / RUN / "test.json").write_text(result, encoding="utf-8", newline="\n")
     numbers = json.loads(result)
     print(f"{round(1000 * numbers['exact_match'])} of 1,000 numbers exactly right, chrF {numbers['chrf']:.2f}")

@@ -46,7 +46,8 @@ def validate(translator: Translator, held_out: HeldOut, config: RunConfig) -> Va
     taught = teach(translator.model, held_out.batches, translator.target_vocab.special)
     search = replace(config.search, beam=train.validate_beam, n_best=1, sample=False)
     found = evaluate(translator, held_out.sources, held_out.references, search, train.bleu_tokenize or None)
-    record = {"loss": taught.loss, "token_accuracy": taught.token_accuracy, **found.record()}
+    speed = {"sentences_per_second": round(found.sentences_per_second, 1)}
+    record = {**taught._asdict(), **found.quality._asdict(), **speed}
     return Validation(record, samples_of(translator, held_out, config))
 
 
