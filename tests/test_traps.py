@@ -79,7 +79,6 @@ T-A23 dependencies that are dead
 
 import ast
 import dataclasses
-import gc
 import subprocess
 import sys
 import tomllib
@@ -285,7 +284,6 @@ class Watched(TableDecoder):
         self.alive: list[int] = []
 
     def step(self, tokens: Any, state: State) -> tuple[Output, State]:
-        gc.collect()
         self.alive.append(sum(one() is not None for one in self.made))
         output, state = super().step(tokens, state)
         logits, hidden = np.array(output.logits), np.array(output.hidden)

@@ -16,8 +16,14 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 DATA = Path("runs/numbers")
 RUN = Path("runs/demo")
-SENTENCE = "two hundred and five thousand and one"
-LINES = [SENTENCE, "forty-two", "one thousand, nine hundred and eighty-four", "seventeen", "eight hundred thousand"]
+SENTENCE = "three hundred and twenty-one"  # drei hundert ein und zwanzig: the one before the twenty
+LINES = [
+    SENTENCE,
+    "two hundred and five thousand and one",
+    "one thousand, nine hundred and eighty-four",
+    "seventeen",
+    "eight hundred thousand",
+]
 WITHOUT_TORCH = (
     "import runpy, sys; sys.modules['torch'] = None; sys.argv = ['sequencing_np', *sys.argv[1:]]; "
     "runpy.run_module('sequencing_np', run_name='__main__')"
