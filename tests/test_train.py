@@ -22,7 +22,7 @@ from sequencing.run_config import RunConfig, read_run_config
 from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.loop import Interrupted, run, train
 from sequencing.train.session import FREE, open_session
-from sequencing_np.errors import ConfigError, DataError, SequencingError, UsageError
+from sequencing_np.errors import ConfigError, DataError, SearchError, SequencingError, UsageError
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.translate import SearchConfig, Translator
 from sequencing_np.weights import check_manifest
@@ -99,10 +99,16 @@ def reversal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", LEARNERS)
 def test_turning_words_around_is_learnt(name: str, reversal: Path, tmp_path: Path) -> None:
     """Held-out words, every letter right (inventory row T-A22: a learning test that measures learning)."""
-    settings = ["train.steps=600", "train.batch_tokens=256", "train.validate_every=40", "train.select=exact_match"]
+    settings = [
+        "train.steps=600",
+        "train.batch_tokens=256",
+        "train.schedule.warmup=100",
+        "train.validate_every=40",
+        "train.select=exact_match",
+    ]
     session = open_session(read_run_config(reversal / "run.toml", [*settings, *LEARNERS[name]]), tmp_path / "run")
     with session.progress, contextlib.suppress(Interrupted):
-        run(session, Asked(lambda: session.best == 1.0))
+        run(session, Asked(lambda: session.best is not None and session.best[0] == 1.0))
     for log in session.logs.values():
         log.close()
     dev = [record for record in records(tmp_path / "run" / "metrics.jsonl") if record["kind"] == "dev"]
@@ -539,6 +545,19 @@ def test_held_out_sources_in_the_training_data_are_told(tmp_path: Path, capsys: 
     write_pairs(tmp_path / "data", train=50, dev=5, tsv="ab\tba\n")
     train(small(tmp_path / "data", "train.steps=1"), tmp_path / "run")
     assert "warning: 1 training pairs have a source of dev" in capsys.readouterr().err
+
+
+def test_a_run_that_diverges_says_so_and_saves_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sequencing.train import loop
+
+    sound = loop.cross_entropy
+    calls = iter(range(100))
+    monkeypatch.setattr(loop, "cross_entropy", lambda *given: sound(*given) * (np.nan if next(calls) == 6 else 1.0))
+    with pytest.raises(SearchError, match="diverged: at step 8"):
+        train(small(tmp_path, "train.log_every=4"), tmp_path / "run")
+    assert latest_checkpoint(tmp_path / "run") is None
+    assert not (tmp_path / "run" / "last").exists()
+    check_manifest(tmp_path / "run" / "best")  # of step 5
 
 
 def test_short_products(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def teacher(session: Session, batch: Batch, step: int) -> TrainingFeedBack:
 
 def log_training(session: Session) -> None:
     """What was summed up since the last line, to the bar and the files."""
+    session.tally.check(session.step)
     record = {
         "kind": "train",
         "step": session.step,
@@ -145,6 +146,7 @@ def log_training(session: Session) -> None:
 
 def look(session: Session) -> None:
     """Validate; keep the model as `best` where it is."""
+    session.tally.check(session.step)
     session.looked = session.step
     if session.held_out is None:
         return

@@ -90,7 +90,8 @@ class Session:
         )
 
     def save(self) -> None:
-        """Write a checkpoint and the model folder `last`."""
+        """Write a checkpoint and the model folder `last`. SearchError, and nothing written, where training diverged."""
+        self.tally.check(self.step)
         arrays = {
             "weights": self.model.weights(),
             "optimizer": optimizer_arrays(self.optimizer),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import NamedTuple
 
 from torch import Tensor
 
 from sequencing_np.batch import Batch, padding_share
+from sequencing_np.errors import SearchError
 
 
 class Stepped(NamedTuple):
@@ -33,6 +35,14 @@ class Tally:
         self.tokens, self.timed = self.tokens + tokens, self.timed + tokens
         self.padding += padding_share(batch)
         self.steps += 1
+
+    def check(self, step: int) -> None:
+        """SearchError where the loss has become infinite or no number: nothing of it may be saved."""
+        if not math.isfinite(float(self.loss)) or not math.isfinite(float(self.norm)):
+            raise SearchError(
+                f"training diverged: at step {step:,} the loss or its gradient is not a finite number. "
+                "Lower train.learning_rate, lengthen train.schedule.warmup or set train.clip; what was saved is intact"
+            )
 
     def means(self) -> dict[str, float]:
         """Means over what was added."""

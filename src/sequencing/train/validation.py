@@ -10,6 +10,7 @@ from sequencing.data.sampling import EvalBatch, eval_batches
 from sequencing.evaluate import evaluate, teach
 from sequencing.run_config import RunConfig
 from sequencing_np.batch import PadIds
+from sequencing_np.errors import DataError
 from sequencing_np.translate import Translator
 
 
@@ -26,6 +27,10 @@ def read_held_out(corpus: Corpus, translator: Translator, config: RunConfig) -> 
     source, target = translator.source_vocab, translator.target_vocab
     encoded = [(source.encode(left), target.encode(right)) for left, right in corpus.pairs()]
     fitting = [pair for pair in encoded if max(map(len, pair)) <= config.data.max_length]
+    if not fitting:
+        raise DataError(
+            f"{corpus.name}: no pair has at most {config.data.max_length} tokens on both sides; raise data.max_length"
+        )
     pads = PadIds(source.special.pad, target.special.pad)
     grouped = read_references(corpus)
     most = config.train.validate_sentences
