@@ -177,6 +177,7 @@ def open_session(config: RunConfig, folder: Path) -> Session:
     sizes = {"source_size": len(source_vocab), "target_size": len(target_vocab)}
     model = Model(dataclasses.replace(config.model, **sizes)).to(choose_device(config.train.device))
     translator = Translator(model, source_vocab, target_vocab, limits_of(train, source_vocab, target_vocab, config))
+    held_out = read_held_out(dev, translator, config) if dev else None
     logs: dict[str, Log] = {name: MetricsLog(folder / f"{name}.jsonl") for name in ("metrics", "samples")}
     if config.train.tensorboard:
         logs["tensorboard"] = TensorBoardLog(folder / "tensorboard")
@@ -187,7 +188,7 @@ def open_session(config: RunConfig, folder: Path) -> Session:
         stream,
         OPTIMIZERS[config.train.optimizer](model, config.train),
         Average(model, config.train.average) if config.train.average else None,
-        read_held_out(dev, translator, config) if dev else None,
+        held_out,
         logs,
         progress,
         [list(part) for part in report.fingerprint],
