@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from sequencing.process import settle
 from sequencing_np.command_line import Command, Program
 from sequencing_np.command_line import run as run_program
 
@@ -37,6 +38,7 @@ PROGRAM = Program(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (that of the process by default); the exit code."""
+    settle()
     return run_program(PROGRAM, argv)
 
 

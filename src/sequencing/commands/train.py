@@ -31,9 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     config = read_run_config(arguments.config, arguments.set)  # before PyTorch, so that its mistakes show at once
-    from sequencing.train.process import settle
-
-    settle()
     from sequencing.train.loop import train
 
     train(config, Path(arguments.run))

@@ -10,8 +10,8 @@ import torch
 from sequencing.evaluate import METRICS
 from sequencing.loss import NORMALIZERS, cross_entropy
 from sequencing.optim import clip, learning_rate, teacher_rate
+from sequencing.process import interruptible
 from sequencing.run_config import RunConfig
-from sequencing.train.process import interruptible
 from sequencing.train.session import PRECISIONS, Session, open_session
 from sequencing.train.tally import Stepped, Tally
 from sequencing.train.validation import validate

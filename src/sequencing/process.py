@@ -1,4 +1,4 @@
-"""What a training process asks of its operating system: to be told to stop, and to keep the memory it has freed."""
+"""What a process asks of its operating system: to be told to stop, and to keep the memory it has freed."""
 
 from __future__ import annotations
 
