@@ -15,13 +15,15 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's mallopt
 
 
 def settle() -> None:
-    """To be called before PyTorch is imported: waiting threads sleep, and freed memory stays with the process.
+    """To be called before PyTorch is imported: waiting threads soon sleep, and freed memory stays with the process.
 
-    Threads that spin while they wait make a run on a shared machine many times slower. Large tensors that go back to
-    the kernel after each step have to be faulted in again, page by page, in the next. Both settings are only defaults:
-    OMP_WAIT_POLICY and MALLOC_TRIM_THRESHOLD_ in the environment stand.
+    Threads that spin while they wait make a run on a shared machine many times slower; a short spin is also the
+    fastest on a quiet one (docs/decisions/0005). Large tensors that go back to the kernel after each step have to be
+    faulted in again, page by page, in the next. These are only defaults: OMP_WAIT_POLICY, GOMP_SPINCOUNT and
+    MALLOC_TRIM_THRESHOLD_ in the environment stand.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     if sys.platform != "linux" or "MALLOC_TRIM_THRESHOLD_" in os.environ:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
