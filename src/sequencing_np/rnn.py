@@ -225,7 +225,7 @@ class BidirectionalLayer:
 
 
 class StackRNNEncoder:
-    """A left-to-right stack; the summary is its top layer's last state."""
+    """A left-to-right stack; the summary is its top layer's last output."""
 
     def __init__(
         self,
