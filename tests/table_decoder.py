@@ -30,7 +30,7 @@ class TableDecoder:
         """A memory of sentences 0, 1, 2 … of these lengths."""
         mask = np.arange(max(lengths)) < np.array(lengths)[:, None]
         numbers = np.arange(len(lengths), dtype=np.float64)[:, None]
-        parts = (np.zeros((*mask.shape, 1)), np.zeros((*mask.shape, 1)), mask, numbers)
+        parts = (np.zeros((*mask.shape, 1)), np.zeros((*mask.shape, 1)), mask, numbers, mask)
         return Memory(*(self.arrays.native(part) for part in parts))
 
     def start(self, memory: Memory) -> State:

@@ -271,7 +271,9 @@ def test_limits(factor: float, constant: int, longest: int, shortest: int, lengt
 
 def test_prefixes_are_not_needed_for_an_empty_memory_of_one() -> None:
     """A sentence without a real token is searched like any other; its limit is the constant."""
-    memory = Memory(np.zeros((1, 2, 1)), np.zeros((1, 2, 1)), np.zeros((1, 2), dtype=bool), np.zeros((1, 1)))
+    memory = Memory(
+        np.zeros((1, 2, 1)), np.zeros((1, 2, 1)), np.zeros((1, 2), dtype=bool), np.zeros((1, 1)), np.zeros((1, 2))
+    )
     decoder = TableDecoder(lambda sentence, words: np.eye(7)[5])
     for feedback in (SampleFeedBack(SPECIAL, Limits(2.0, 3)),):
         assert dynamic_decode(decoder, memory, feedback)[0][0].tokens == [5] * 3

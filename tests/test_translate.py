@@ -41,7 +41,7 @@ class TableModel:
     def encode(self, source: np.ndarray, mask: np.ndarray) -> Memory:
         self.batches.append(source.shape)
         empty = np.zeros((*mask.shape, 1))
-        return Memory(empty, empty, mask, source[:, :1].astype(np.float64))
+        return Memory(empty, empty, mask, source[:, :1].astype(np.float64), source)
 
 
 def table_translator(table: Any = None, limits: Limits = LIMITS) -> tuple[Translator, TableModel]:

@@ -1,7 +1,7 @@
 """Attention in PyTorch: where a decoder looks, one class a scoring function. Twin of `sequencing_np.attention`.
 
 `prepare` does once a sentence what does not depend on the query; calling the attention answers any number of queries.
-It knows nothing of steps, beams or decoders.
+`begin` is what an attention remembers of its own past, `look` keeps it: a decoder asks through `look` alone.
 """
 
 from __future__ import annotations
@@ -12,9 +12,31 @@ import torch
 from torch import Tensor, nn
 
 from sequencing.layers import Dropout, Linear, masked_softmax
-from sequencing_np.attention import Attended, AttentionConfig
+from sequencing_np.attention import Attended, AttentionConfig, Looked, Past
 from sequencing_np.errors import ConfigError
 from sequencing_np.state import Memory, MemorySizes
+
+
+def look(attention: Any, query: Tensor, memory: Memory, past: Past) -> Looked:  # (R, T, Q) -> (R, T, C), (R, T, S)
+    """The attention's answer where each sentence of the memory owns R / B neighbouring rows of queries.
+
+    Those rows are laid out as more queries of the one sentence, so the memory is never copied for a beam. An
+    attention that looks back is asked step by step, any other one once.
+    """
+    rows, steps, _ = query.shape
+    width = 1 if past else steps
+
+    def fold(x: Tensor) -> Tensor:  # (R, ..., D) -> (B, N, D)
+        return x.reshape(len(memory.mask), -1, x.shape[-1])
+
+    said = []
+    for t in range(0, steps, width):
+        answer = attention(fold(query[:, t : t + width]), memory, *map(fold, past))
+        context, alignment = (part.reshape(rows, width, -1) for part in answer)
+        past = tuple(before + alignment[:, 0] for before in past)
+        said.append((context, alignment))
+    context, alignment = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1) for parts in zip(*said, strict=True))
+    return Looked(context, alignment, past)
 
 
 def attend(scores: Tensor, memory: Memory, dropout: Dropout) -> Attended:  # (B, T, S), Memory -> Attended
@@ -51,6 +73,9 @@ class AdditiveAttention(nn.Module):
     def prepare(self, memory: Memory) -> Memory:
         return memory._replace(keys=self.key(memory.keys)) if self.key else memory
 
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         meeting = self.query(query)[:, :, None] + memory.keys[:, None]  # (B, T, S, A)
         return attend(torch.tanh(meeting) @ self.energy, memory, self.dropout)
@@ -71,6 +96,9 @@ class DotAttention(nn.Module):
     def prepare(self, memory: Memory) -> Memory:
         return memory
 
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
         return attend(query @ memory.keys.transpose(1, 2), memory, self.dropout)
 
@@ -87,6 +115,9 @@ class ScaledDotAttention(nn.Module):
     def prepare(self, memory: Memory) -> Memory:
         return memory._replace(keys=memory.keys / memory.keys.shape[-1] ** 0.5)
 
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
         return attend(query @ memory.keys.transpose(1, 2), memory, self.dropout)
 
@@ -102,6 +133,9 @@ class GeneralAttention(nn.Module):
 
     def prepare(self, memory: Memory) -> Memory:
         return memory
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
 
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         return attend(self.query(query) @ memory.keys.transpose(1, 2), memory, self.dropout)
@@ -125,6 +159,9 @@ class MultiHeadAttention(nn.Module):
     def prepare(self, memory: Memory) -> Memory:
         keys = self.split(self.key(memory.keys)).transpose(2, 3)  # (B, H, D/H, S)
         return memory._replace(keys=keys, values=self.split(self.value(memory.values)))
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
 
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         scores = (self.split(self.query(query)) * self.scale) @ memory.keys

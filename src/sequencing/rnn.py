@@ -172,35 +172,43 @@ class BidirectionalLayer(nn.Module):
 class StackRNNEncoder(nn.Module):
     """A left-to-right stack; the summary is its top layer's last output."""
 
-    def __init__(self, config: RNNEncoderConfig, embedding: LookUpOp) -> None:
+    def __init__(self, config: RNNEncoderConfig, embedding: LookUpOp | None) -> None:
         super().__init__()
         self.sizes = memory_sizes(config, 1)
-        self.embedding, self.stack = embedding, RecurrentStack(config.stack, config.embedding_size)
+        self.embedding: Any = embedding  # None: an encoder inside another one is given vectors
+        self.stack = RecurrentStack(config.stack, config.embedding_size)
         self.key = Linear(self.sizes.values, config.attention_key_size) if config.attention_key_size else None
 
     def forward(self, source: Tensor, mask: Tensor) -> Memory:  # (B, S), (B, S) -> Memory
-        x = self.embedding(source)
+        return self.read(self.embedding(source), mask, source)
+
+    def read(self, x: Tensor, mask: Tensor, tokens: Tensor) -> Memory:  # (B, S, E), (B, S), (B, S) -> Memory
+        """What the encoder says of vectors, whatever they stand for."""
         config = self.stack.config
         begin = (zero_states(x, CELLS[config.cell].count, config.size),) * config.layers
         outputs = self.stack(x, begin).outputs * mask[..., None]
-        return Memory(self.key(outputs) if self.key else outputs, outputs, mask, last(outputs, mask))
+        return Memory(self.key(outputs) if self.key else outputs, outputs, mask, last(outputs, mask), tokens)
 
 
 class StackBidirectionalRNNEncoder(nn.Module):
     """Each layer reads both ways and feeds both directions of the next; the summary is the top layer's two ends."""
 
-    def __init__(self, config: RNNEncoderConfig, embedding: LookUpOp) -> None:
+    def __init__(self, config: RNNEncoderConfig, embedding: LookUpOp | None) -> None:
         super().__init__()
         self.sizes = memory_sizes(config, 2)
-        self.embedding = embedding
+        self.embedding: Any = embedding  # None: an encoder inside another one is given vectors
         width = config.stack.projection or 2 * config.stack.size
         inputs = [config.embedding_size] + [width] * (config.stack.layers - 1)
         self.layers = nn.ModuleList(BidirectionalLayer(config.stack, size) for size in inputs)
         self.key = Linear(self.sizes.values, config.attention_key_size) if config.attention_key_size else None
 
     def forward(self, source: Tensor, mask: Tensor) -> Memory:  # (B, S), (B, S) -> Memory
-        outputs, summary = self.embedding(source), None
+        return self.read(self.embedding(source), mask, source)
+
+    def read(self, x: Tensor, mask: Tensor, tokens: Tensor) -> Memory:  # (B, S, E), (B, S), (B, S) -> Memory
+        """What the encoder says of vectors, whatever they stand for."""
+        outputs, summary = x, None
         for layer in self.layers:
             outputs, summary = layer(outputs, mask)
         outputs = outputs * mask[..., None]
-        return Memory(self.key(outputs) if self.key else outputs, outputs, mask, summary)
+        return Memory(self.key(outputs) if self.key else outputs, outputs, mask, summary, tokens)

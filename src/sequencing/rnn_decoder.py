@@ -6,31 +6,18 @@ all; with it each step waits for the one before. It does not know who chose the 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from sequencing.arrays import TorchArrays
-from sequencing.attention import ATTENTIONS
+from sequencing.attention import ATTENTIONS, look
 from sequencing.bridge import BRIDGES
 from sequencing.head import HEADS, READOUTS
 from sequencing.layers import Dropout, LookUpOp
 from sequencing.rnn import CELLS, RecurrentStack
-from sequencing_np.attention import Attended
 from sequencing_np.bridge import BridgeSizes
 from sequencing_np.rnn_decoder import RNNDecoderConfig
 from sequencing_np.state import Memory, MemorySizes, Output, State
-
-
-def answer(attention: Any, query: Tensor, memory: Memory) -> Attended:  # (R, T, Q) -> (R, T, C), (R, T, S)
-    """The attention's answer where each sentence of the memory owns R / B neighbouring rows of queries.
-
-    Those rows are laid out as more queries of the one sentence, so the memory is never copied for a beam.
-    """
-    rows, steps, _ = query.shape
-    context, alignment = attention(query.reshape(len(memory.mask), -1, query.shape[2]), memory)
-    return Attended(context.reshape(rows, steps, -1), alignment.reshape(rows, steps, -1))
 
 
 class AttentionRNNDecoder(nn.Module):
@@ -67,21 +54,21 @@ class AttentionRNNDecoder(nn.Module):
         count = self.cell_states
         stack = tuple(tuple(states[layer : layer + count]) for layer in range(0, len(states), count))
         fed = memory.values.new_zeros(len(memory.mask), self.fed_size)
-        return State(self.attention.prepare(memory), (stack, fed))
+        return State(self.attention.prepare(memory), (stack, fed, self.attention.begin(memory)))
 
     def step(self, tokens: Tensor, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
         words = self.embedding(tokens)
-        stack, fed = state.cache
+        stack, fed, past = state.cache
         said = []
         width = 1 if self.config.input_feeding else words.shape[1]  # tokens read at once
         for t in range(0, words.shape[1], width):
             word = words[:, t : t + width]
             x = torch.cat([word, fed[:, None]], dim=2) if self.config.input_feeding else word
             output, stack = self.stack(x, stack)
-            context, alignment = answer(self.attention, output, state.memory)
+            context, alignment, past = look(self.attention, output, state.memory, past)
             readout = self.readout(word, output, context)
             fed = self.readout.fed(context, readout)[:, -1, : self.fed_size]
             said.append((readout, alignment))
         readout, alignment = (self.arrays.join(list(parts)) for parts in zip(*said, strict=True))
         hidden = self.dropout(readout)
-        return Output(self.head(hidden), hidden, alignment), State(state.memory, (stack, fed))
+        return Output(self.head(hidden), hidden, alignment), State(state.memory, (stack, fed, past))

@@ -1,7 +1,7 @@
 """Attention in NumPy: where a decoder looks, one class a scoring function. Twin of `sequencing.attention`.
 
 `prepare` does once a sentence what does not depend on the query; calling the attention answers any number of queries.
-It knows nothing of steps, beams or decoders.
+`begin` is what an attention remembers of its own past, `look` keeps it: a decoder asks through `look` alone.
 """
 
 from __future__ import annotations
@@ -48,6 +48,41 @@ class Attended(NamedTuple):
     alignment: Array  # (B, T, S)  sums to 1 over the real tokens; the mean of the heads where there are several
 
 
+Past = tuple[Array, ...]  # of an attention that looks back: (R, S), the sum of its alignments so far; of others: ()
+
+
+class Looked(NamedTuple):
+    """What a decoder's look at the memory gives."""
+
+    context: Array  # (R, T, C)
+    alignment: Array  # (R, T, S)
+    past: Past
+
+
+def look(attention: Any, query: np.ndarray, memory: Memory, past: Past) -> Looked:  # (R, T, Q) -> (R, T, C), (R, T, S)
+    """The attention's answer where each sentence of the memory owns R / B neighbouring rows of queries.
+
+    Those rows are laid out as more queries of the one sentence, so the memory is never copied for a beam. An
+    attention that looks back is asked step by step, any other one once.
+    """
+    rows, steps, _ = query.shape
+    width = 1 if past else steps
+
+    def fold(x: np.ndarray) -> np.ndarray:  # (R, ..., D) -> (B, N, D)
+        return x.reshape(len(memory.mask), -1, x.shape[-1])
+
+    said = []
+    for t in range(0, steps, width):
+        answer = attention(fold(query[:, t : t + width]), memory, *map(fold, past))
+        context, alignment = (part.reshape(rows, width, -1) for part in answer)
+        past = tuple(before + alignment[:, 0] for before in past)
+        said.append((context, alignment))
+    context, alignment = (
+        parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1) for parts in zip(*said, strict=True)
+    )
+    return Looked(context, alignment, past)
+
+
 def attend(scores: np.ndarray, memory: Memory) -> Attended:  # (B, T, S), Memory -> Attended
     """Weights and weighted sum of the values."""
     alignment = masked_softmax(scores, memory.mask[:, None])
@@ -73,6 +108,9 @@ class AdditiveAttention:
     def prepare(self, memory: Memory) -> Memory:
         return memory._replace(keys=self.key(memory.keys)) if self.key else memory
 
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         meeting = self.query(query)[:, :, None] + memory.keys[:, None]  # (B, T, S, A)
         return attend(np.tanh(meeting, out=meeting) @ self.energy, memory)
@@ -94,6 +132,9 @@ class DotAttention:
     def prepare(self, memory: Memory) -> Memory:
         return memory
 
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
         return attend(query @ memory.keys.swapaxes(1, 2), memory)
 
@@ -111,6 +152,9 @@ class ScaledDotAttention:
     def prepare(self, memory: Memory) -> Memory:
         return memory._replace(keys=memory.keys / memory.keys.dtype.type(memory.keys.shape[-1] ** 0.5))
 
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
         return attend(query @ memory.keys.swapaxes(1, 2), memory)
 
@@ -127,6 +171,9 @@ class GeneralAttention:
 
     def prepare(self, memory: Memory) -> Memory:
         return memory
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
 
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         return attend(self.query(query) @ memory.keys.swapaxes(1, 2), memory)
@@ -151,6 +198,9 @@ class MultiHeadAttention:
     def prepare(self, memory: Memory) -> Memory:
         keys = np.ascontiguousarray(self.split(self.key(memory.keys)).swapaxes(2, 3))  # (B, H, D/H, S)
         return memory._replace(keys=keys, values=self.split(self.value(memory.values)))
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
 
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         heads = self.split(self.query(query))

@@ -231,22 +231,26 @@ class StackRNNEncoder:
         self,
         config: RNNEncoderConfig,
         *,
-        embedding: Weights,
+        embedding: Weights | None = None,  # an encoder inside another one is given vectors
         stack: Weights,
         key: Weights | None = None,
     ) -> None:
         require((key is not None) == bool(config.attention_key_size), "the weights and attention_key_size contradict")
         self.sizes = memory_sizes(config, 1)
-        self.embedding, self.stack = LookUpOp(**embedding), RecurrentStack(config.stack, **stack)
+        self.embedding: Any = LookUpOp(**embedding) if embedding else None
+        self.stack = RecurrentStack(config.stack, **stack)
         self.key = Linear(**key) if key is not None else None
 
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
-        x = self.embedding(source)
+        return self.read(self.embedding(source), mask, source)
+
+    def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
+        """What the encoder says of vectors, whatever they stand for."""
         config = self.stack.config
         count = CELLS[config.cell].count
         begin = ((np.zeros((len(x), config.size), dtype=x.dtype),) * count,) * config.layers
         outputs = self.stack(x, begin).outputs * mask[..., None]
-        return Memory(self.key(outputs) if self.key else outputs, outputs, mask, last(outputs, mask))
+        return Memory(self.key(outputs) if self.key else outputs, outputs, mask, last(outputs, mask), tokens)
 
 
 class StackBidirectionalRNNEncoder:
@@ -256,7 +260,7 @@ class StackBidirectionalRNNEncoder:
         self,
         config: RNNEncoderConfig,
         *,
-        embedding: Weights,
+        embedding: Weights | None = None,  # an encoder inside another one is given vectors
         layers: list[Weights],
         key: Weights | None = None,
     ) -> None:
@@ -265,13 +269,17 @@ class StackBidirectionalRNNEncoder:
             len(layers) == config.stack.layers, f"{len(layers)} layers of weights, {config.stack.layers} configured"
         )
         self.sizes = memory_sizes(config, 2)
-        self.embedding = LookUpOp(**embedding)
+        self.embedding: Any = LookUpOp(**embedding) if embedding else None
         self.layers = [BidirectionalLayer(config.stack, **weights) for weights in layers]
         self.key = Linear(**key) if key is not None else None
 
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
-        outputs, summary = self.embedding(source), None
+        return self.read(self.embedding(source), mask, source)
+
+    def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
+        """What the encoder says of vectors, whatever they stand for."""
+        outputs, summary = x, None
         for layer in self.layers:
             outputs, summary = layer(outputs, mask)
         outputs = outputs * mask[..., None]
-        return Memory(self.key(outputs) if self.key else outputs, outputs, mask, summary)
+        return Memory(self.key(outputs) if self.key else outputs, outputs, mask, summary, tokens)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sequencing_np.arrays import Arrays, NumpyArrays
-from sequencing_np.attention import ATTENTIONS, Attended, AttentionConfig
+from sequencing_np.attention import ATTENTIONS, AttentionConfig, look
 from sequencing_np.bridge import BRIDGES, BridgeSizes
 from sequencing_np.config import choose, require
 from sequencing_np.head import HEADS, READOUTS
@@ -48,16 +48,6 @@ class RNNDecoderConfig:
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
         for name in ("embedding_dropout", "readout_dropout"):
             require(0 <= getattr(self, name) < 1, f"{name} {getattr(self, name)}: must be from 0 to below 1")
-
-
-def answer(attention: Any, query: np.ndarray, memory: Memory) -> Attended:  # (R, T, Q) -> (R, T, C), (R, T, S)
-    """The attention's answer where each sentence of the memory owns R / B neighbouring rows of queries.
-
-    Those rows are laid out as more queries of the one sentence, so the memory is never copied for a beam.
-    """
-    rows, steps, _ = query.shape
-    context, alignment = attention(query.reshape(len(memory.mask), -1, query.shape[2]), memory)
-    return Attended(context.reshape(rows, steps, -1), alignment.reshape(rows, steps, -1))
 
 
 class AttentionRNNDecoder:
@@ -96,20 +86,20 @@ class AttentionRNNDecoder:
         count = self.cell_states
         stack = tuple(tuple(states[layer : layer + count]) for layer in range(0, len(states), count))
         fed = np.zeros((len(memory.mask), self.fed_size), dtype=memory.values.dtype)
-        return State(self.attention.prepare(memory), (stack, fed))
+        return State(self.attention.prepare(memory), (stack, fed, self.attention.begin(memory)))
 
     def step(self, tokens: np.ndarray, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
         words = self.embedding(tokens)
-        stack, fed = state.cache
+        stack, fed, past = state.cache
         said = []
         width = 1 if self.config.input_feeding else words.shape[1]  # tokens read at once
         for t in range(0, words.shape[1], width):
             word = words[:, t : t + width]
             x = np.concatenate([word, fed[:, None]], axis=2) if self.config.input_feeding else word
             output, stack = self.stack(x, stack)
-            context, alignment = answer(self.attention, output, state.memory)
+            context, alignment, past = look(self.attention, output, state.memory, past)
             readout = self.readout(word, output, context)
             fed = self.readout.fed(context, readout)[:, -1, : self.fed_size]
             said.append((readout, alignment))
         readout, alignment = (self.arrays.join(list(parts)) for parts in zip(*said, strict=True))
-        return Output(self.head(readout), readout, alignment), State(state.memory, (stack, fed))
+        return Output(self.head(readout), readout, alignment), State(state.memory, (stack, fed, past))

@@ -18,6 +18,8 @@ class Memory(NamedTuple):
     values: Array  # (B, S, D)  what is found there
     mask: Array  # (B, S)     true on real tokens
     summary: Array  # (B, D)     the sentence in one vector: what a bridge starts a decoder from
+    tokens: Array  # (B, S)     the ids that were read: what a copy head repeats
+    others: tuple[Any, ...] = ()  # further memories of the same sentences, coarser ones: words over characters
 
 
 class MemorySizes(NamedTuple):
@@ -26,6 +28,7 @@ class MemorySizes(NamedTuple):
     keys: int
     values: int
     summary: int
+    others: tuple[Any, ...] = ()  # the MemorySizes of `Memory.others`
 
 
 class State(NamedTuple):
