@@ -27,8 +27,11 @@ from sequencing_np.bridge import BRIDGES
 from sequencing_np.config import Origin, override, to_dict
 from sequencing_np.errors import ConfigError
 from sequencing_np.head import HEADS, READOUTS
+from sequencing_np.layers import ACTIVATIONS, NORMS
 from sequencing_np.model import CONFIGS, DECODERS, ENCODERS, ModelConfig, build_model, model_config
+from sequencing_np.positions import POSITIONS
 from sequencing_np.rnn import CELLS
+from sequencing_np.self_attention_decoder import MIXERS
 from sequencing_np.special import Special
 from sequencing_np.state import Memory
 from sequencing_np.weights import nest
@@ -36,10 +39,24 @@ from sequencing_np.weights import nest
 torch.set_num_threads(1)  # these models are tiny: threads would only wait for each other
 
 SPECIAL = Special(0, 1, 2, 3)
-TABLES: dict[str, Any] = {"cell": CELLS, "bridge": BRIDGES, "readout": READOUTS, "head": HEADS}
-ROUNDS = int(os.environ.get("SEQUENCING_ROUNDS", "2"))  # architectures for each encoder x decoder x attention
-GRID = list(itertools.product(ENCODERS, DECODERS, ATTENTIONS))
-DRAWN = range(ROUNDS * len(GRID))
+TABLES: dict[str, Any] = {
+    "cell": CELLS,
+    "bridge": BRIDGES,
+    "readout": READOUTS,
+    "head": HEADS,
+    "activation": ACTIVATIONS,
+    "norm": NORMS,
+    "positions": POSITIONS,
+    "mixer": MIXERS,
+}
+ROUNDS = int(os.environ.get("SEQUENCING_ROUNDS", "2"))  # architectures for each encoder x decoder
+PAIRS = list(itertools.product(ENCODERS, DECODERS))
+GRID = [  # the attentions take turns, so that each meets every decoder; ROUNDS = len(ATTENTIONS) makes it the full cube
+    (encoder, decoder, list(ATTENTIONS)[(list(ENCODERS).index(encoder) + turn * len(ENCODERS)) % len(ATTENTIONS)])
+    for turn in range(ROUNDS)
+    for encoder, decoder in PAIRS
+]
+DRAWN = range(len(GRID))
 FLOORS = ["numpy", "torch"]
 
 
@@ -78,6 +95,8 @@ def draw(cls: Any, rows: dict[str, str], sizes: Sizes, chance: random.Random) ->
             drawn[name] = chance.random() < 0.5
         elif name == "heads":
             drawn[name] = chance.choice([1, 2, 3])
+        elif name == "key_value_heads":
+            drawn[name] = chance.choice([0, 1])
         elif name == "layers":
             drawn[name] = chance.choice([1, 1, 2, 3])
         elif name in ("projection", "attention_key_size"):
@@ -96,7 +115,7 @@ def architecture(index: int) -> ModelConfig:
     """One of the random architectures."""
     chance = random.Random(index)
     sizes = Sizes(chance)
-    encoder, decoder, attention = GRID[index % len(GRID)]
+    encoder, decoder, attention = GRID[index]
     values: dict[str, Any] = {"share_embeddings": chance.random() < 0.3, "source_size": 19, "target_size": 23}
     for part, row in (("encoder", encoder), ("decoder", decoder)):
         rows = turns(index + (part == "decoder"))
@@ -108,7 +127,8 @@ def architecture(index: int) -> ModelConfig:
         values["decoder"]["embedding_size"] = values["encoder"]["embedding_size"]
     if values["decoder"].get("tie_embeddings"):
         width = values["decoder"]["embedding_size"]
-        values["decoder"]["readout_size"] = width
+        if "readout_size" in values["decoder"]:
+            values["decoder"]["readout_size"] = width
         values["decoder"]["head_size"] = 2 * width if values["decoder"]["head"] == "relu" else width
     return settled(values)
 
@@ -134,7 +154,7 @@ def settled(values: dict[str, Any]) -> ModelConfig:
 
 def name_of(index: int) -> str:
     """An architecture's name in a report of the tests."""
-    encoder, decoder, attention = GRID[index % len(GRID)]
+    encoder, decoder, attention = GRID[index]
     return f"{index}-{encoder}-{decoder}-{attention}"
 
 

@@ -15,7 +15,7 @@ from sequencing_np.config import Origin
 from sequencing_np.errors import ConfigError
 from sequencing_np.model import build_model, model_config
 from sequencing_np.rnn import CELLS, StackConfig
-from sequencing_np.state import Memory
+from sequencing_np.state import Memory, MemorySizes
 from sequencing_np.weights import nest
 
 NATIVE = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -154,7 +154,7 @@ def test_projected_keys() -> None:
         memory = model.encode(IDS, MASK)
         expected = np.asarray(memory.values) @ weights["encoder.key.weight"].T + weights["encoder.key.bias"]
         same(memory.keys, expected)
-        assert model.encoder.sizes == (3, 2 * H, 2 * H)
+        assert model.encoder.sizes == MemorySizes(3, 2 * H, 2 * H)
 
 
 @pytest.mark.parametrize("name", BRIDGES)

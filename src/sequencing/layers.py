@@ -6,6 +6,8 @@ Glorot-uniform (Glorot and Bengio 2010, equation 16), biases zero.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,27 @@ def Linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
 
 
 LayerNorm = nn.LayerNorm
+
+
+def RMSNorm(size: int) -> nn.RMSNorm:
+    """nn.RMSNorm with the epsilon of layer norm."""
+    return nn.RMSNorm(size, eps=1e-5)
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {"layer_norm": LayerNorm, "rms_norm": RMSNorm}
+
+
+def gelu(x: Tensor) -> Tensor:  # (...) -> (...)
+    """x times the normal distribution's mass below x, by the tanh formula of Hendrycks and Gimpel 2016."""
+    return nn.functional.gelu(x, approximate="tanh")
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "gelu": gelu,
+    "silu": nn.functional.silu,
+    "sigmoid": torch.sigmoid,
+}
 
 
 class Dropout(nn.Module):

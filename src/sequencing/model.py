@@ -15,12 +15,21 @@ from sequencing.arrays import TorchArrays
 from sequencing.layers import LookUpOp
 from sequencing.rnn import StackBidirectionalRNNEncoder, StackRNNEncoder
 from sequencing.rnn_decoder import AttentionRNNDecoder
+from sequencing.self_attention import SelfAttentionEncoder
+from sequencing.self_attention_decoder import SelfAttentionDecoder
 from sequencing_np.errors import ConfigError, ModelError
 from sequencing_np.model import ModelConfig
 from sequencing_np.state import Memory
 
-ENCODERS: dict[str, Any] = {"rnn": StackRNNEncoder, "bidirectional_rnn": StackBidirectionalRNNEncoder}
-DECODERS: dict[str, Any] = {"rnn": AttentionRNNDecoder}
+ENCODERS: dict[str, Any] = {
+    "rnn": StackRNNEncoder,
+    "bidirectional_rnn": StackBidirectionalRNNEncoder,
+    "self_attention": SelfAttentionEncoder,
+}
+DECODERS: dict[str, Any] = {
+    "rnn": AttentionRNNDecoder,
+    "self_attention": SelfAttentionDecoder,
+}
 
 
 class Model(nn.Module):

@@ -6,6 +6,9 @@ TypeError when the model is built; shapes that NumPy would silently stretch are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from sequencing_np.config import require
@@ -56,6 +59,25 @@ class LayerNorm:
         return centred
 
 
+class RMSNorm:
+    """Zhang and Sennrich 2019, equation 4, over the last axis."""
+
+    epsilon = 1e-5
+
+    def __init__(self, *, weight: np.ndarray) -> None:  # (D,)
+        require(weight.ndim == 1, f"a norm of shape {weight.shape}")
+        self.weight = weight
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:  # (..., D) -> (..., D)
+        mean_square = np.einsum("...d,...d->...", x, x)[..., None] / x.shape[-1]
+        x = x / np.sqrt(mean_square + self.epsilon)
+        x *= self.weight
+        return x
+
+
+NORMS: dict[str, Any] = {"layer_norm": LayerNorm, "rms_norm": RMSNorm}
+
+
 def sigmoid(x: np.ndarray) -> np.ndarray:  # (...) -> (...)
     """1 / (1 + exp(-x)), in the form that cannot overflow."""
     return 0.5 * np.tanh(0.5 * x) + 0.5
@@ -64,6 +86,33 @@ def sigmoid(x: np.ndarray) -> np.ndarray:  # (...) -> (...)
 def relu(x: np.ndarray) -> np.ndarray:  # (...) -> (...)
     """max(x, 0)."""
     return np.maximum(x, 0)
+
+
+def gelu(x: np.ndarray) -> np.ndarray:  # (...) -> (...)
+    """x times the normal distribution's mass below x, by the tanh formula of Hendrycks and Gimpel 2016."""
+    inner = x * x
+    inner *= 0.044715
+    inner += 1
+    inner *= x
+    inner *= x.dtype.type((2 / np.pi) ** 0.5)
+    np.tanh(inner, out=inner)
+    inner += 1
+    inner *= x
+    inner *= 0.5
+    return inner
+
+
+def silu(x: np.ndarray) -> np.ndarray:  # (...) -> (...)
+    """x sigmoid(x), also called swish: Ramachandran et al. 2017."""
+    return x * sigmoid(x)
+
+
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "relu": relu,
+    "gelu": gelu,
+    "silu": silu,
+    "sigmoid": sigmoid,
+}
 
 
 def masked_softmax(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:  # (..., S), (..., S) -> (..., S)

@@ -17,13 +17,29 @@ from sequencing_np.config import Origin, build, choose, require
 from sequencing_np.errors import ConfigError, ModelError
 from sequencing_np.rnn import RNNEncoderConfig, StackBidirectionalRNNEncoder, StackRNNEncoder
 from sequencing_np.rnn_decoder import AttentionRNNDecoder, RNNDecoderConfig
+from sequencing_np.self_attention import SelfAttentionEncoder, SelfAttentionEncoderConfig
+from sequencing_np.self_attention_decoder import SelfAttentionDecoder, SelfAttentionDecoderConfig
 from sequencing_np.state import Memory
 
-ENCODERS: dict[str, Any] = {"rnn": StackRNNEncoder, "bidirectional_rnn": StackBidirectionalRNNEncoder}
-DECODERS: dict[str, Any] = {"rnn": AttentionRNNDecoder}
+ENCODERS: dict[str, Any] = {
+    "rnn": StackRNNEncoder,
+    "bidirectional_rnn": StackBidirectionalRNNEncoder,
+    "self_attention": SelfAttentionEncoder,
+}
+DECODERS: dict[str, Any] = {
+    "rnn": AttentionRNNDecoder,
+    "self_attention": SelfAttentionDecoder,
+}
 CONFIGS: dict[str, dict[str, type]] = {  # what each row is configured by
-    "encoder": {"rnn": RNNEncoderConfig, "bidirectional_rnn": RNNEncoderConfig},
-    "decoder": {"rnn": RNNDecoderConfig},
+    "encoder": {
+        "rnn": RNNEncoderConfig,
+        "bidirectional_rnn": RNNEncoderConfig,
+        "self_attention": SelfAttentionEncoderConfig,
+    },
+    "decoder": {
+        "rnn": RNNDecoderConfig,
+        "self_attention": SelfAttentionDecoderConfig,
+    },
 }
 
 

@@ -38,7 +38,7 @@ class State(NamedTuple):
     (the hypotheses of a beam), and they share it.
     """
 
-    memory: Memory
+    memory: Any  # a Memory as the attention prepared it; where several layers look, a tuple of one for each
     cache: Any
 
 

@@ -56,119 +56,6 @@ class Vocabulary(Protocol):
     def from_json(cls, document: Mapping[str, Any]) -> Self: ...
 
 
-class Vocab:
-    """Tokens between delimiters; with the empty delimiter every character is a token.
-
-    `tokens` are the ordinary tokens in the order of their ids; they fill the ids that `special` leaves free. `counts`,
-    if known, tells for each of them how often it was seen.
-    """
-
-    def __init__(
-        self,
-        tokens: Sequence[str],
-        delimiter: str = " ",
-        special: Special = Special(),
-        counts: Sequence[int] | None = None,
-    ) -> None:
-        if not isinstance(delimiter, str) or "\n" in delimiter or lone_surrogate(delimiter):
-            raise DataError(f"the delimiter is {delimiter!r}; it must be a text without line feed, or empty")
-        self.delimiter, self.special = delimiter, special
-        self.tokens = place(tokens, special)
-        self.counts: list[int | None] | None = None  # by id, as tokens
-        if counts is not None:
-            if len(counts) != len(tokens):
-                raise DataError(f"there are {len(counts)} counts for {len(tokens)} tokens; give one for each")
-            rest = iter(counts)
-            self.counts = [None if token is None else next(rest) for token in self.tokens]
-        self._ids = {token: token_id for token_id, token in enumerate(self.tokens) if token is not None}
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def encode(self, text: str, bos: bool = False) -> list[int]:
-        """Ids of a text, with EOS at the end. No text can produce a special id other than UNK."""
-        get, unk = self._ids.get, self.special.unk
-        ids = [get(token, unk) for token in self._split(text)]
-        ids.append(self.special.eos)
-        return [self.special.bos, *ids] if bos else ids
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids before the first EOS."""
-        return self.delimiter.join(self.tokens_of(ids))
-
-    def tokens_of(self, ids: Iterable[int]) -> list[str]:
-        """The tokens of the ids before the first EOS, UNK as "<unk>"; PAD and BOS are left out."""
-        return [self.tokens[token_id] or UNKNOWN for token_id in content(ids, self.special, len(self.tokens))]
-
-    def pieces(self, text: str) -> list[str]:
-        """The text as encode splits it: one piece for each id that encode returns, unknown ones as they stand."""
-        return [*self._split(text), END]
-
-    def _split(self, text: str) -> list[str]:
-        """Delimiters at the ends and several in a row separate nothing: no token is empty."""
-        if not self.delimiter:
-            return list(text)
-        return [token for token in text.split(self.delimiter) if token]
-
-    def to_json(self) -> dict[str, Any]:
-        """What from_json reads."""
-        document: dict[str, Any] = {
-            "format": FORMAT,
-            "kind": "delimited",
-            "delimiter": self.delimiter,
-            "special": self.special._asdict(),
-            "tokens": self.tokens,
-        }
-        return document if self.counts is None else {**document, "counts": self.counts}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """The vocabulary that to_json wrote; a DataError names the rule that a document breaks."""
-        ordinary, special = parse(document, "delimited", ("delimiter", "counts"))
-        counts = document.get("counts")
-        delimiter: Any = document.get("delimiter")  # checked by Vocab
-        if counts is not None:
-            size = len(document["tokens"])
-            if not isinstance(counts, list) or len(counts) != size:
-                raise DataError(f"'counts' must be a list of {size} numbers, one for each id")
-            for token_id, count in enumerate(counts):
-                if (count is None) != (token_id in special):
-                    raise DataError(f"id {token_id}: the count is {count!r}; tokens have one, special ids null")
-                if count is not None and (type(count) is not int or count < 0):
-                    raise DataError(f"id {token_id}: the count is {count!r}; it must be a whole number, 0 or more")
-            counts = [count for count in counts if count is not None]
-        return cls(ordinary, delimiter, special, counts)
-
-
-def build_vocab(
-    lines: Iterable[str],
-    delimiter: str = " ",
-    min_count: int = 1,
-    max_size: int | None = None,
-    special: Special = Special(),
-) -> Vocab:
-    """The tokens of a text, the most frequent first, ties in the order of their code points.
-
-    Tokens seen less than `min_count` times are left out, and the vocabulary has at most `max_size` ids, special ones
-    included.
-    """
-    room = _room(max_size, special)
-    if min_count < 1:
-        raise ConfigError(f"min_count is {min_count}; it must be 1 or more")
-    split = Vocab([], delimiter, Special())._split
-    counter: Counter[str] = Counter()
-    for line in lines:
-        counter.update(split(line))
-    if not counter:
-        raise DataError("the text has no tokens, so it makes no vocabulary; give lines that are not empty")
-    kept = [(token, count) for token, count in counter.items() if count >= min_count]
-    if not kept:
-        most = max(counter.values())
-        raise DataError(f"no token is seen {min_count} times, the most frequent one {most} times; lower min_count")
-    kept = sorted(kept, key=lambda row: (-row[1], row[0]))[:room]
-    return Vocab([token for token, _ in kept], delimiter, special, [count for _, count in kept])
-
-
 # Where the special ids lie in a vocabulary of n tokens. The last two are those of the original framework, which pads
 # with EOS: that of its last version, and that of its README and its NumPy twin.
 LAYOUTS: dict[str, Callable[[int], Special]] = {
@@ -207,14 +94,6 @@ def read_vocab(
     room = _room(max_size, LAYOUTS[layout](0))
     tokens, known = list(first)[:room], [count for count in counts if count is not None][:room]
     return Vocab(tokens, delimiter, LAYOUTS[layout](len(tokens)), known or None)
-
-
-def _room(max_size: int | None, special: Special) -> int | None:
-    """How many ordinary tokens a vocabulary of at most `max_size` ids can hold; None if there is no limit."""
-    held = len(set(special))
-    if max_size is not None and max_size <= held:
-        raise ConfigError(f"max_size is {max_size}; it must be larger than the {held} special ids, which it includes")
-    return None if max_size is None else max_size - held
 
 
 def vocab_lines(vocab: Vocab) -> Iterator[str]:

@@ -1,0 +1,125 @@
+"""The self-attention decoder, in PyTorch. Twin of `sequencing_np.self_attention_decoder`.
+
+Its blocks mix what was said so far (by self-attention, or by a recurrent cell, which needs no growing cache), look at
+the memory, and think. Any attention serves for the look. It does not know who chose the tokens.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sequencing.arrays import TorchArrays
+from sequencing.attention import ATTENTIONS, look
+from sequencing.head import HEADS
+from sequencing.layers import NORMS, Dropout, Linear, LookUpOp
+from sequencing.positions import POSITIONS
+from sequencing.rnn import CELLS
+from sequencing.self_attention import Around, FeedForward, Scope, SelfAttention, scale_by_depth
+from sequencing_np.attention import Past
+from sequencing_np.positions import PositionSizes
+from sequencing_np.self_attention import BlocksConfig
+from sequencing_np.self_attention_decoder import SelfAttentionDecoderConfig, Spoken
+from sequencing_np.state import Memory, MemorySizes, Output, State
+
+
+class RecurrentMixer(nn.Module):
+    """A recurrent cell in self-attention's place: Kim et al. 2019, section 2.1. Its cache does not grow."""
+
+    def __init__(self, config: BlocksConfig, width: int, *, cell_type: Any) -> None:
+        super().__init__()
+        self.cell, self.width = cell_type(width, width), width
+
+    def begin(self, x: Tensor) -> tuple[Tensor, ...]:  # (R, ...) -> states x (R, D)
+        return (x.new_zeros(len(x), self.width),) * self.cell.count
+
+    def writers(self) -> list[Tensor]:
+        """The matrices that write to the residual sum: none, the cell's state does."""
+        return []
+
+    def forward(self, x: Tensor, scope: Scope, cache: Any) -> tuple[Tensor, Any]:  # (R, T, D) -> (R, T, D)
+        return self.cell.run(x, cache)
+
+
+MIXERS: dict[str, Any] = {
+    "self_attention": SelfAttention,
+    **{name: partial(RecurrentMixer, cell_type=kind) for name, kind in CELLS.items()},
+}
+
+
+class DecoderBlock(nn.Module):
+    """The words before, the memory, the feed-forward layer."""
+
+    def __init__(self, config: SelfAttentionDecoderConfig, sizes: MemorySizes) -> None:
+        super().__init__()
+        own, width = config.blocks, config.embedding_size
+        norm = NORMS[own.norm]
+        self.around = Around(own)
+        self.mixer, self.mixer_norm = MIXERS[config.mixer](own, width), norm(width)
+        self.attention_norm = norm(width)
+        self.attention = ATTENTIONS[config.attention.type](config.attention, width, sizes)
+        context = self.attention.context_size
+        self.context = Linear(context, width) if context != width else None
+        self.feed_forward, self.feed_forward_norm = FeedForward(own, width), norm(width)
+
+    def writers(self) -> list[Tensor]:
+        """The matrices that write to the residual sum."""
+        return [*self.mixer.writers(), self.feed_forward.outer.weight]
+
+    def forward(self, x: Tensor, scope: Scope, memory: Memory, cache: tuple[Any, Past]) -> Spoken:
+        # (R, T, D), Memory -> (R, T, D), (R, T, S)
+        around = self.around
+        mixed, after = self.mixer(around.before(x, self.mixer_norm), scope, cache[0])
+        x = around.after(x, mixed, self.mixer_norm)
+        context, alignment, past = look(self.attention, around.before(x, self.attention_norm), memory, cache[1])
+        x = around.after(x, self.context(context) if self.context else context, self.attention_norm)
+        fed = self.feed_forward(around.before(x, self.feed_forward_norm))
+        return Spoken(around.after(x, fed, self.feed_forward_norm), alignment, (after, past))
+
+
+class SelfAttentionDecoder(nn.Module):
+    """Blocks over the words so far; the alignment is that of the last block.
+
+    Where layer drop skips a block, its cache still grows, so that words may come one by one or all at once.
+    """
+
+    def __init__(self, config: SelfAttentionDecoderConfig, sizes: MemorySizes, embedding: LookUpOp) -> None:
+        super().__init__()
+        self.config, self.embedding = config, embedding
+        own, width = config.blocks, config.embedding_size
+        own.head_size(width, "decoder")
+        self.scale, self.drop = width**0.5, own.layer_drop
+        self.positions = POSITIONS[own.positions](PositionSizes(width, own.heads, own.longest, True))
+        self.dropout = Dropout(own.dropout)
+        self.blocks: Any = nn.ModuleList(DecoderBlock(config, sizes) for _ in range(own.layers))
+        scale_by_depth(self.blocks, own.pre_norm)
+        self.norm = NORMS[own.norm](width) if own.pre_norm else None
+        table = embedding.weight if config.tie_embeddings else None
+        self.head = HEADS[config.head](width, config.head_size, len(embedding.weight), table)
+
+    @property
+    def arrays(self) -> TorchArrays:
+        """The array functions for the device on which the weights are now."""
+        return TorchArrays(self.embedding.weight.device)
+
+    def start(self, memory: Memory) -> State:
+        memories = tuple(block.attention.prepare(memory) for block in self.blocks)
+        caches = tuple((block.mixer.begin(memory.summary), block.attention.begin(memory)) for block in self.blocks)
+        return State(memories, (caches, memory.mask.new_zeros(len(memory.mask), 1, dtype=torch.int64)))
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+        caches, read = state.cache
+        places = read[:1] + torch.arange(tokens.shape[1], device=tokens.device)  # every row has read as many tokens
+        x = self.dropout(self.positions.enter(self.embedding(tokens) * self.scale, places))
+        scope, after = Scope(self.positions, places, None), []
+        for block, memory, cache in zip(self.blocks, state.memory, caches, strict=True):
+            said, alignment, cache = block(x, scope, memory, cache)
+            after.append(cache)
+            if not (self.training and self.drop and torch.rand(()) < self.drop):
+                x = said
+        hidden = self.norm(x) if self.norm else x
+        state = State(state.memory, (tuple(after), read + tokens.shape[1]))
+        return Output(self.head(hidden), hidden, alignment), state

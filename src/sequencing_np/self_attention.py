@@ -1,0 +1,245 @@
+"""Self-attention, the feed-forward layer, blocks of both, and the self-attention encoder, in NumPy.
+
+Twin of `sequencing.self_attention`; the decoder stands in `self_attention_decoder`. Vaswani et al. 2017 with what came
+after it: pre-norm, RMSNorm, gated feed-forward layers, relative and rotary positions, shared keys and values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sequencing_np.config import choose, require
+from sequencing_np.layers import ACTIVATIONS, NORMS, Linear, LookUpOp, masked_softmax
+from sequencing_np.positions import POSITIONS, PositionSizes
+from sequencing_np.state import Memory, MemorySizes
+
+Weights = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BlocksConfig:
+    """A stack of self-attention blocks; its width is the embedding's."""
+
+    layers: int = 3
+    heads: int = 4
+    key_value_heads: int = 0  # heads of keys and values (Ainslie et al. 2023); 0: as many as heads; 1: all share one
+    feed_forward_size: int = 1024
+    activation: str = "relu"  # a row of ACTIVATIONS
+    gated: bool = False  # Shazeer 2020: with sigmoid GLU, with gelu GEGLU, with silu SwiGLU
+    norm: str = "layer_norm"  # a row of NORMS
+    pre_norm: bool = True  # norms before the sublayers and one at the end; false: after each sum, as first published
+    query_key_norm: bool = (
+        False  # RMSNorm on each head's queries and keys (Henry et al. 2020, as in Dehghani et al. 2023)
+    )
+    positions: str = "sinusoidal"  # a row of POSITIONS
+    longest: int = 1024  # learned positions that are told apart
+    dropout: float = 0.1  # of what enters the stack and of each sublayer's output
+    attention_dropout: float = 0.0  # of the weights of self-attention
+    activation_dropout: float = 0.0  # inside the feed-forward layer
+    layer_drop: float = 0.0  # share of whole layers skipped while training (Fan et al. 2020)
+
+    def __post_init__(self) -> None:
+        for name, table in (("activation", ACTIVATIONS), ("norm", NORMS), ("positions", POSITIONS)):
+            choose(table, getattr(self, name), name)
+        for name in ("layers", "heads", "feed_forward_size", "longest"):
+            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
+        for name in ("dropout", "attention_dropout", "activation_dropout", "layer_drop"):
+            require(0 <= getattr(self, name) < 1, f"{name} {getattr(self, name)}: must be from 0 to below 1")
+        shared = self.key_value_heads or self.heads
+        fits = shared >= 1 and self.heads % shared == 0
+        require(fits, f"key_value_heads {self.key_value_heads}: must divide the {self.heads} heads; 0 is one for each")
+
+    def head_size(self, width: int, place: str) -> int:
+        """The width of one head; ConfigError where the stack's width does not divide, or not into pairs."""
+        unit = self.heads * (2 if self.positions == "rotary" else 1)
+        advice = f"set {place}.embedding_size = {width + -width % unit}"
+        kind = "heads, each of pairs for rotary positions" if self.positions == "rotary" else "heads"
+        require(width % unit == 0, f"embedding_size {width} does not divide into {self.heads} {kind}; {advice}")
+        return width // self.heads
+
+
+@dataclass(frozen=True)
+class SelfAttentionEncoderConfig:
+    """SelfAttentionEncoder."""
+
+    type: str = "self_attention"
+    embedding_size: int = 256
+    embedding_dropout: float = 0.0
+    blocks: BlocksConfig = field(default_factory=BlocksConfig)
+    attention_key_size: int = 0  # width of the projected keys; 0: the keys are the outputs
+
+    def __post_init__(self) -> None:
+        require(self.embedding_size >= 1, f"embedding_size {self.embedding_size}: must be 1 or more")
+        require(self.attention_key_size >= 0, f"attention_key_size {self.attention_key_size}: must be 0 or more")
+        require(0 <= self.embedding_dropout < 1, f"embedding_dropout {self.embedding_dropout}: from 0 to below 1")
+
+
+class Scope(NamedTuple):
+    """What self-attention is told of the tokens it is given."""
+
+    scheme: Any  # a row of POSITIONS, built
+    positions: np.ndarray  # (1, T) where the tokens stand
+    mask: np.ndarray | None  # (B, N) true on real tokens; None: each token sees those before it and itself
+
+
+def make_norm(config: BlocksConfig, width: int, weights: Weights) -> Any:
+    """The configured norm, of the right width."""
+    norm = NORMS[config.norm](**weights)
+    require(norm.weight.shape == (width,), f"a norm of shape {norm.weight.shape}, the width is {width}")
+    return norm
+
+
+class SelfAttention:
+    """Multi-head attention of a sequence to itself: Vaswani et al. 2017, section 3.2.2. One product for q, k and v.
+
+    Its cache are the keys and values so far, (R, G, N, D/H) each.
+    """
+
+    def __init__(
+        self,
+        config: BlocksConfig,
+        width: int,
+        *,
+        input: Weights,
+        output: Weights,
+        query_norm: Weights | None = None,
+        key_norm: Weights | None = None,
+    ) -> None:
+        self.heads, self.groups = config.heads, config.key_value_heads or config.heads
+        self.size = width // config.heads
+        self.input, self.output = Linear(**input), Linear(**output)
+        units = (self.heads + 2 * self.groups) * self.size
+        require(self.input.weight.shape == (width, units), f"mixer.input does not fit a width of {width}")
+        require(self.output.weight.shape == (width, width), f"mixer.output does not fit a width of {width}")
+        require((query_norm is not None) == config.query_key_norm, "the weights and blocks.query_key_norm contradict")
+        norms = (query_norm, key_norm) if query_norm is not None and key_norm is not None else ()
+        self.norms = [NORMS["rms_norm"](**weights) for weights in norms]
+        require(len(self.norms) == 2 * config.query_key_norm, "the weights and blocks.query_key_norm contradict")
+        for norm in self.norms:
+            require(norm.weight.shape == (self.size,), f"a norm of shape {norm.weight.shape}, a head has {self.size}")
+
+    def begin(self, x: np.ndarray) -> tuple[np.ndarray, ...]:  # (R, ...) -> 2 x (R, G, 0, D/H)
+        empty = np.zeros((len(x), self.groups, 0, self.size), dtype=x.dtype)
+        return empty, empty
+
+    def __call__(self, x: np.ndarray, scope: Scope, cache: Any) -> tuple[np.ndarray, Any]:  # (R, T, D) -> (R, T, D)
+        rows, steps, width = x.shape
+        parts = self.input(x).reshape(rows, steps, -1, self.size).swapaxes(1, 2)  # (R, H + 2 G, T, D/H)
+        query, key, value = np.split(parts, [self.heads, self.heads + self.groups], axis=1)
+        if self.norms:
+            query, key = self.norms[0](query), self.norms[1](key)
+        query, key = (scope.scheme.turn(part, scope.positions) for part in (query, key))
+        key, value = (np.concatenate(pair, axis=2) for pair in zip(cache, (key, value), strict=True))
+        query = query * query.dtype.type(self.size**-0.5)
+        query = query.reshape(rows, self.groups, -1, self.size)  # heads of one group under each other
+        scores = (query @ key.swapaxes(2, 3)).reshape(rows, self.heads, steps, -1)  # (R, H, T, N)
+        places = np.arange(scores.shape[3])[None]
+        if (bias := scope.scheme.bias(scope.positions, places)) is not None:
+            scores = scores + bias.astype(scores.dtype)
+        seen = places <= scope.positions[0, :, None] if scope.mask is None else scope.mask[:, None, None]
+        weights = masked_softmax(scores, seen).reshape(rows, self.groups, -1, places.shape[1])
+        context = (weights @ value).reshape(rows, self.heads, steps, self.size).swapaxes(1, 2)
+        return self.output(context.reshape(rows, steps, width)), (key, value)
+
+
+class FeedForward:
+    """Two maps with an activation between them: Vaswani et al. 2017, section 3.3; gated: Shazeer 2020, equation 6."""
+
+    def __init__(self, config: BlocksConfig, *, inner: Weights, outer: Weights) -> None:
+        self.gated, self.activation = config.gated, ACTIVATIONS[config.activation]
+        self.inner, self.outer = Linear(**inner), Linear(**outer)
+        units = config.feed_forward_size * (2 if config.gated else 1)
+        require(self.inner.weight.shape[1] == units, f"feed_forward.inner has not {units} units")
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:  # (R, T, D) -> (R, T, D)
+        inner = self.inner(x)
+        if not self.gated:
+            return self.outer(self.activation(inner))
+        gate, value = np.split(inner, 2, axis=-1)
+        return self.outer(self.activation(gate) * value)
+
+
+class Sublayer:
+    """What stands around each part of a block: its norm, and the sum with its input."""
+
+    def __init__(self, config: BlocksConfig, width: int, norm: Weights) -> None:
+        self.pre, self.norm = config.pre_norm, make_norm(config, width, norm)
+
+    def before(self, x: np.ndarray) -> np.ndarray:  # (R, T, D) -> (R, T, D)
+        return self.norm(x) if self.pre else x
+
+    def after(self, x: np.ndarray, output: np.ndarray) -> np.ndarray:  # (R, T, D), (R, T, D) -> (R, T, D)
+        return x + output if self.pre else self.norm(x + output)
+
+
+class EncoderBlock:
+    """Self-attention, then the feed-forward layer."""
+
+    def __init__(
+        self,
+        config: BlocksConfig,
+        width: int,
+        *,
+        mixer: Weights,
+        mixer_norm: Weights,
+        feed_forward: Weights,
+        feed_forward_norm: Weights,
+    ) -> None:
+        self.mixer, self.mixing = SelfAttention(config, width, **mixer), Sublayer(config, width, mixer_norm)
+        self.feed_forward = FeedForward(config, **feed_forward)
+        self.feeding = Sublayer(config, width, feed_forward_norm)
+
+    def __call__(self, x: np.ndarray, scope: Scope) -> np.ndarray:  # (B, S, D) -> (B, S, D)
+        mixed, _ = self.mixer(self.mixing.before(x), scope, self.mixer.begin(x))
+        x = self.mixing.after(x, mixed)
+        return self.feeding.after(x, self.feed_forward(self.feeding.before(x)))
+
+
+def mean_of(values: np.ndarray, mask: np.ndarray) -> np.ndarray:  # (B, S, D), (B, S) -> (B, D)
+    """The mean over the real tokens; zeros for a sentence without any."""
+    return values.sum(axis=1) / np.maximum(mask.sum(axis=1), 1)[:, None].astype(values.dtype)
+
+
+class SelfAttentionEncoder:
+    """Blocks in which every token looks at all tokens; the summary is the mean of what they say."""
+
+    def __init__(
+        self,
+        config: SelfAttentionEncoderConfig,
+        *,
+        embedding: Weights | None = None,  # an encoder inside another one is given vectors
+        blocks: list[Weights],
+        positions: Weights | None = None,
+        norm: Weights | None = None,
+        key: Weights | None = None,
+    ) -> None:
+        own, width = config.blocks, config.embedding_size
+        require((key is not None) == bool(config.attention_key_size), "the weights and attention_key_size contradict")
+        require(len(blocks) == own.layers, f"{len(blocks)} layers of weights, {own.layers} configured")
+        require((norm is not None) == own.pre_norm, "the weights and blocks.pre_norm contradict each other")
+        own.head_size(width, "encoder")
+        self.sizes = MemorySizes(config.attention_key_size or width, width, width)
+        self.scale = width**0.5
+        self.embedding: Any = LookUpOp(**embedding) if embedding else None
+        self.positions = POSITIONS[own.positions](
+            PositionSizes(width, own.heads, own.longest, False), **(positions or {})
+        )
+        self.blocks = [EncoderBlock(own, width, **weights) for weights in blocks]
+        self.norm = make_norm(own, width, norm) if norm is not None else None
+        self.key = Linear(**key) if key is not None else None
+
+    def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
+        x = self.embedding(source)
+        return self.read(x * x.dtype.type(self.scale), mask, source)
+
+    def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
+        """What the encoder says of vectors, whatever they stand for."""
+        places = np.arange(x.shape[1])[None]
+        x, scope = self.positions.enter(x, places), Scope(self.positions, places, mask)
+        for block in self.blocks:
+            x = block(x, scope)
+        values = (self.norm(x) if self.norm else x) * mask[..., None]
+        return Memory(self.key(values) if self.key else values, values, mask, mean_of(values, mask), tokens)
