@@ -19,9 +19,10 @@ def settle() -> None:
 
     Threads that spin while they wait make a run on a shared machine many times slower; a short spin is also the
     fastest on a quiet one (docs/decisions/0005). Large tensors that go back to the kernel after each step have to be
-    faulted in again, page by page, in the next. These are only defaults: OMP_WAIT_POLICY, GOMP_SPINCOUNT and
-    MALLOC_TRIM_THRESHOLD_ in the environment stand.
+    faulted in again, page by page, in the next; in huge pages that is five hundred times fewer faults. These are only
+    defaults: OMP_WAIT_POLICY, GOMP_SPINCOUNT, THP_MEM_ALLOC_ENABLE and MALLOC_TRIM_THRESHOLD_ in the environment stand.
     """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by PyTorch
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     if sys.platform != "linux" or "MALLOC_TRIM_THRESHOLD_" in os.environ:

@@ -139,3 +139,4 @@ POSITIONS: dict[str, Any] = {
     "alibi": AlibiPositions,
     "t5": BucketPositions,
 }
+SCORED = {"rotary", "alibi", "t5"}  # those that act on the scores alone

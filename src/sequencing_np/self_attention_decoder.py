@@ -17,7 +17,7 @@ from sequencing_np.attention import ATTENTIONS, AttentionConfig, Past, look
 from sequencing_np.config import choose, require
 from sequencing_np.head import HEADS
 from sequencing_np.layers import Linear, LookUpOp
-from sequencing_np.positions import POSITIONS, PositionSizes
+from sequencing_np.positions import POSITIONS, SCORED, PositionSizes
 from sequencing_np.rnn import CELLS
 from sequencing_np.self_attention import BlocksConfig, FeedForward, Scope, SelfAttention, Sublayer, make_norm
 from sequencing_np.state import Array, Memory, MemorySizes, Output, State
@@ -45,6 +45,11 @@ class SelfAttentionDecoderConfig:
         for name in ("embedding_size", "head_size"):
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
         require(0 <= self.embedding_dropout < 1, f"embedding_dropout {self.embedding_dropout}: from 0 to below 1")
+        require(
+            self.mixer == "self_attention" or self.blocks.positions not in SCORED,
+            f"positions {self.blocks.positions!r} act on the scores of self-attention, and mixer {self.mixer!r} has "
+            "none; set decoder.blocks.positions = none",
+        )
 
 
 class RecurrentMixer:
