@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sequencing.cells import CELLS
 from sequencing.model import Model
-from sequencing.rnn import CELLS
 from sequencing.train.logging import machine
 from sequencing_np.beam import BeamFeedBack
 from sequencing_np.config import Origin

@@ -11,6 +11,7 @@ SEQUENCING_ROUNDS=9 in the environment makes more of them.
 import dataclasses
 import functools
 import itertools
+import math
 import os
 import random
 import re
@@ -23,14 +24,16 @@ import torch
 import sequencing_np
 from sequencing.model import Model as TorchModel
 from sequencing_np.attention import ATTENTIONS
+from sequencing_np.attention_scores import EACH
 from sequencing_np.bridge import BRIDGES
+from sequencing_np.cells import CELLS
+from sequencing_np.composed import PART, READERS
 from sequencing_np.config import Origin, override, to_dict
 from sequencing_np.errors import ConfigError
 from sequencing_np.head import HEADS, READOUTS
 from sequencing_np.layers import ACTIVATIONS, NORMS
 from sequencing_np.model import CONFIGS, DECODERS, ENCODERS, ModelConfig, build_model, model_config
 from sequencing_np.positions import POSITIONS
-from sequencing_np.rnn import CELLS
 from sequencing_np.self_attention_decoder import MIXERS
 from sequencing_np.special import Special
 from sequencing_np.state import Memory
@@ -47,7 +50,7 @@ TABLES: dict[str, Any] = {
     "activation": ACTIVATIONS,
     "norm": NORMS,
     "positions": POSITIONS,
-    "mixer": MIXERS,
+    "mixer": [turn for row in list(MIXERS)[1:] for turn in ("self_attention", row)],  # only it takes all positions
 }
 ROUNDS = int(os.environ.get("SEQUENCING_ROUNDS", "2"))  # architectures for each encoder x decoder
 PAIRS = list(itertools.product(ENCODERS, DECODERS))
@@ -73,11 +76,16 @@ class Sizes:
         return self.left.pop()
 
 
-def turns(index: int) -> dict[str, str]:
-    """A row of each table; over the whole of DRAWN each row of each table has its turn."""
+def turns(index: int, part: str) -> dict[str, str]:
+    """A row of each table: every further model with this encoder (or decoder) takes the next one.
+
+    So each row meets each encoder and decoder that knows its table, if they are drawn often enough.
+    """
+    place = list(CONFIGS).index(part)
+    number = [each[place] for each in GRID[:index]].count(GRID[index][place])
     rows: dict[str, str] = {}
-    for stride, (name, table) in enumerate(TABLES.items(), start=1):
-        rows[name] = list(table)[(index // stride + index * stride) % len(table)]
+    for shift, (name, table) in enumerate(TABLES.items(), start=1):
+        rows[name] = list(table)[(number + shift * (1 + number // len(table))) % len(table)]
     return rows
 
 
@@ -87,12 +95,20 @@ def draw(cls: Any, rows: dict[str, str], sizes: Sizes, chance: random.Random) ->
     hints = {field.name: field for field in dataclasses.fields(cls)}
     for name, field in hints.items():
         default = field.default_factory() if field.default is dataclasses.MISSING else field.default  # type: ignore
-        if name in rows and name in TABLES:
+        if field.metadata == PART:
+            count = chance.choice([1, 2, 3]) if isinstance(default, tuple) else 1
+            inner = [draw_reader(rows, sizes, chance) for _ in range(count)]
+            drawn[name] = inner if isinstance(default, tuple) else inner[0]
+        elif name == "boundary":
+            drawn[name] = chance.randint(len(SPECIAL), 18)
+        elif name in rows and name in TABLES:
             drawn[name] = rows[name]
         elif dataclasses.is_dataclass(default):
             drawn[name] = draw(type(default), rows, sizes, chance)
         elif isinstance(default, bool):
             drawn[name] = chance.random() < 0.5
+        elif name == "each":
+            drawn[name] = chance.choice(list(EACH))
         elif name == "heads":
             drawn[name] = chance.choice([1, 2, 3])
         elif name == "key_value_heads":
@@ -107,6 +123,20 @@ def draw(cls: Any, rows: dict[str, str], sizes: Sizes, chance: random.Random) ->
             drawn[name] = chance.choice([0.0, 0.3])  # nothing of it may be seen when a model runs
     if "heads" in drawn and "size" in drawn:
         drawn["size"] *= drawn["heads"]
+    for part in [drawn["characters"]] if "characters" in drawn else drawn.get("encoders", []):
+        part["embedding_size"] = drawn["embedding_size"]
+    return drawn
+
+
+def draw_reader(rows: dict[str, str], sizes: Sizes, chance: random.Random) -> dict[str, Any]:
+    """An encoder inside another one. What it reads has any width, so one head and no pairs, and is no table."""
+    row = chance.choice(list(READERS))
+    drawn = {**draw(CONFIGS["encoder"][row], rows, sizes, chance), "type": row}
+    if "blocks" in drawn:
+        positions = drawn["blocks"]["positions"]
+        drawn["blocks"].update(heads=1, positions="none" if positions == "rotary" else positions)
+    if "one_hot" in drawn:
+        drawn["one_hot"] = False
     return drawn
 
 
@@ -118,18 +148,21 @@ def architecture(index: int) -> ModelConfig:
     encoder, decoder, attention = GRID[index]
     values: dict[str, Any] = {"share_embeddings": chance.random() < 0.3, "source_size": 19, "target_size": 23}
     for part, row in (("encoder", encoder), ("decoder", decoder)):
-        rows = turns(index + (part == "decoder"))
+        rows = turns(index, part)
         values[part] = {**draw(CONFIGS[part][row], rows, sizes, chance), "type": row}
     if "attention" in values["decoder"]:
         values["decoder"]["attention"]["type"] = attention
     if values["share_embeddings"]:
         values["source_size"] = values["target_size"]
         values["decoder"]["embedding_size"] = values["encoder"]["embedding_size"]
+    if values["decoder"].get("copy"):
+        values["source_size"] = values["target_size"]
     if values["decoder"].get("tie_embeddings"):
         width = values["decoder"]["embedding_size"]
         if "readout_size" in values["decoder"]:
             values["decoder"]["readout_size"] = width
         values["decoder"]["head_size"] = 2 * width if values["decoder"]["head"] == "relu" else width
+    values["source_factors"] = random.Random(f"factors of {index}").choice([(), (), (), (3, 2), (5,)])
     return settled(values)
 
 
@@ -141,11 +174,11 @@ def settled(values: dict[str, Any]) -> ModelConfig:
             TorchModel(config)
             return config
         except ConfigError as error:
-            if advice := re.search(r"set ([\w.]+) = (\d+)", str(error)):
+            if advice := re.search(r"set ([\w.]+) = (\w+)", str(error)):
                 path = advice[1] if advice[1].split(".")[0] in CONFIGS else f"decoder.{advice[1]}"
                 values = override(values, [f"{path}={advice[2]}"])
-            elif option := re.match(r"(tie|share)_embeddings", str(error)):
-                path = "share_embeddings" if option[1] == "share" else "decoder.tie_embeddings"
+            elif option := re.match(r"share_embeddings|tie_embeddings|copy", str(error)):
+                path = "share_embeddings" if option[0] == "share_embeddings" else f"decoder.{option[0]}"
                 values = override(values, [f"{path}=false"])
             else:
                 raise
@@ -191,6 +224,8 @@ def sources(config: ModelConfig, lengths: tuple[int, ...] = (7, 2, 5, 1), seed: 
     """Sentences of these lengths, of random words and an end symbol."""
     chance = np.random.default_rng(seed)
     ids = chance.integers(len(SPECIAL), config.source_size, (len(lengths), max(lengths)))
+    if config.source_factors:
+        ids += config.source_size * chance.integers(0, math.prod(config.source_factors), ids.shape)
     mask = np.arange(max(lengths)) < np.array(lengths)[:, None]
     ids[np.arange(len(lengths)), np.array(lengths) - 1] = SPECIAL.eos
     return Sources(np.where(mask, ids, SPECIAL.pad), mask)

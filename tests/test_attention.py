@@ -11,7 +11,8 @@ from torch import nn
 
 from architectures import same
 from sequencing.attention import ATTENTIONS as UPPER
-from sequencing_np.attention import ATTENTIONS, AttentionConfig
+from sequencing.attention import look as upper_look
+from sequencing_np.attention import ATTENTIONS, AttentionConfig, look
 from sequencing_np.errors import ConfigError
 from sequencing_np.state import Memory, MemorySizes
 from sequencing_np.weights import nest
@@ -79,7 +80,10 @@ def memory(keys: int = K) -> Memory:
 
 
 def run(twin: Any, native: Any, query: np.ndarray, given: Memory) -> Any:
-    return twin(native(query), twin.prepare(Memory(*map(native, given[:5]))))
+    """The answers to queries each of which is the first one of its sentence."""
+    read = Memory(*map(native, given[:5]))
+    past = (native(np.repeat(np.asarray(before)[:, None], query.shape[1], axis=1)) for before in twin.begin(read))
+    return twin(native(query), twin.prepare(read), *past)
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -93,6 +97,63 @@ def test_the_formula(name: str) -> None:
         context, alignment = by_hand(score, queries[row], given.keys[row], given.values[row], MASK[row])
         same((found.context[row], found.alignment[row]), (context, alignment))
         assert not found.alignment[row][:, ~MASK[row]].any()
+
+
+def test_coverage_by_hand_step_by_step() -> None:
+    """See et al. 2017, equations 10 and 11: v . tanh(W q + b + U k + w c), c the sum of the alignments before."""
+    ground, upper, w, width = build("coverage")
+    given, queries = memory(), np.random.default_rng(3).normal(0, 1, (4, 3, width))
+    for twin, native, glance in ((ground, np.asarray, look), (upper, torch.tensor, upper_look)):
+        read = Memory(*map(native, given[:5]))
+        found = glance(twin, native(queries), twin.prepare(read), twin.begin(read))
+        for row in range(4):
+            seen = [0.0] * 4
+            for t, q in enumerate(queries[row]):
+                place = {tuple(k): sum_ for k, sum_ in zip(given.keys[row], seen, strict=True)}
+
+                def score(q: Any, k: Any, place: Any = place) -> float:
+                    parts = times(w["query.weight"], q), w["query.bias"], times(w["key.weight"], k), w["coverage"]
+                    inside = [a + b + c + u * place[tuple(k)] for a, b, c, u in zip(*parts, strict=True)]
+                    return dot(w["energy"], [math.tanh(x) for x in inside])
+
+                context, alignment = by_hand(score, [q], given.keys[row], given.values[row], MASK[row])
+                same((found.context[row, t], found.alignment[row, t]), (context[0], alignment[0]))
+                seen = [before + float(now) for before, now in zip(seen, alignment[0], strict=True)]
+            same(found.past[0][row], np.array(seen))
+
+
+def test_coverage_without_its_weight_is_additive() -> None:
+    ground, _, weights, width = build("coverage")
+    given, queries = memory(), np.random.default_rng(3).normal(0, 1, (4, 3, width))
+    ground.coverage = np.zeros(A)
+    plain = {name: weight for name, weight in weights.items() if name != "coverage"}
+    additive = ATTENTIONS["additive"](AttentionConfig("additive", size=A), **nest(plain))
+    read = ground.prepare(given)
+    answer = look(ground, queries, read, ground.begin(given))
+    same(answer[:2], look(additive, queries, additive.prepare(given), ())[:2])
+
+
+def test_summary_by_hand() -> None:
+    """The summary is every context, and the real tokens share the weight evenly."""
+    ground, upper, weights, width = build("summary")
+    assert not weights
+    given, queries = memory(), np.random.default_rng(3).normal(0, 1, (4, 3, width))
+    for twin, native in ((ground, np.asarray), (upper, torch.tensor)):
+        found = run(twin, native, queries, given)
+        for row in range(4):
+            count = MASK[row].sum()
+            for t in range(3):
+                even = [1 / count if real else 0.0 for real in MASK[row]]
+                same((found.context[row, t], found.alignment[row, t]), (given.summary[row], np.array(even)))
+
+
+def test_how_the_weights_of_a_score_begin() -> None:
+    """The vectors are Glorot-uniform (Glorot and Bengio 2010, equation 16): v of width 1 out, w of width 1 in."""
+    torch.manual_seed(0)
+    row = UPPER["coverage"](AttentionConfig("coverage", size=40_000), 1, MemorySizes(1, 1, 1))
+    assert abs(float(row.energy.detach().std()) * 200 - 1) < 0.02
+    assert float(row.coverage.detach().abs().max()) <= (6 / 40_001) ** 0.5
+    assert abs(float(row.coverage.detach().std()) / (2 / 40_001) ** 0.5 - 1) < 0.02
 
 
 def test_additive_with_keys_that_the_encoder_projected() -> None:
@@ -161,6 +222,8 @@ def test_widths_that_must_agree(name: str) -> None:
 def test_settings_that_contradict() -> None:
     with pytest.raises(ConfigError, match=r"set attention\.size = 7"):
         UPPER["additive"](AttentionConfig("additive", size=A, project_keys=False), Q, MemorySizes(K, D, 1))
+    with pytest.raises(ConfigError, match=r"set attention\.size = 7"):
+        UPPER["coverage"](AttentionConfig("coverage", size=A, project_keys=False), Q, MemorySizes(K, D, 1))
     with pytest.raises(ConfigError, match=r"does not divide into 4 heads; set attention\.size = 252"):
         UPPER["multi_head"](AttentionConfig("multi_head", size=250, heads=4), Q, MemorySizes(K, D, 1))
     assert AttentionConfig("additive", size=250, heads=4).size == 250  # heads are for multi_head only
@@ -171,7 +234,7 @@ def test_settings_that_contradict() -> None:
             AttentionConfig(**wrong)
 
 
-@pytest.mark.parametrize("name", UPPER)
+@pytest.mark.parametrize("name", sorted(set(UPPER) - {"summary"}))  # which has no weights to drop
 def test_dropout_of_the_weights_while_training_only(name: str) -> None:
     """The alignment that is shown is the one before dropout."""
     _, native, _, width = build(name, dropout=0.5)

@@ -19,9 +19,9 @@ from sequencing.__main__ import COMMANDS, MISSING, main
 from sequencing_np.__main__ import main as runtime_main
 from sequencing_np.translate import Translator
 from sequencing_np.vocab import load_vocab, read_vocab
+from pages import DOCS, ROOT, run_page
 from tiny_models import TARGETS, give_input, write_model, write_run
 
-ROOT = Path(__file__).resolve().parent.parent
 TEXT = "ein zwei drei\n\nfünf und vier\nzwei\nvier vier ein und unbekannt\n"
 LINES = TEXT.split("\n")[:-1]
 
@@ -377,24 +377,15 @@ def test_streams_of_a_process(run) -> None:
 
 @pytest.mark.slow
 def test_the_examples_of_the_page_run(tmp_path) -> None:
-    """docs/commands.md: a fence with a name is a file, a console fence is typed into bash, in the order of the page."""
-    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
-    script = ["set -euo pipefail", 'sequencing() { "$PYTHON" -m sequencing "$@"; }', 'python() { "$PYTHON" "$@"; }']
-    for language, name, body in re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL):
-        if name:
-            (tmp_path / name).write_bytes(body.encode())
-        elif language == "console":
-            script += [line[2:] for line in body.split("\n") if line.startswith("$ ")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHON": sys.executable}
-    command = ["bash", "-x", "-c", "\n".join(script)]
-    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment, timeout=900)
-    assert done.returncode == 0, done.stderr.decode()
+    """docs/commands.md."""
+    page = DOCS / "commands.md"
+    assert run_page(page, tmp_path)
     for command in COMMANDS:
-        assert f"$ sequencing {command} " in page or f"| sequencing {command} " in page, f"no example of {command}"
+        assert f"$ sequencing {command} " in page.read_text("utf-8"), f"no example of {command}"
 
 
 def test_the_page_names_every_option() -> None:
-    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    page = (DOCS / "commands.md").read_text("utf-8")
     for words, command in COMMANDS.items():
         parser = argparse.ArgumentParser()
         import_module(command.module).add_arguments(parser)

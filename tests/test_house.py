@@ -4,15 +4,7 @@ The README's file tree. Under a heading, one plain fence (three backticks alone)
 level; a folder ends in `/`; each line is a name, two or more spaces, and a phrase of two words or more. It lists
 every file under `src/` but `py.typed`, and its order is the way of the data: `__all__` follows it.
 
-The README's examples. All of them run in the order of the page, in one temporary folder:
-
-* a fence whose info string has a second word (`toml numbers.toml`) is written to a file of that name;
-* a `python` fence runs, all of them in one namespace; a `text` fence right after it is what it prints;
-* a `console` fence runs when the line `<!-- run -->` stands right above it: lines that begin with `$ ` go to bash
-  one by one and must succeed, the lines below a command are what it prints (no lines: anything);
-* `<!-- not run: the reason -->` right above a `python` fence leaves that fence out.
-
-In what is printed, `...` stands for anything.
+How its examples run says pages.py.
 """
 
 import ast
@@ -35,15 +27,16 @@ from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from pages import ROOT, fences, run_page
+
 SRC = ROOT / "src"
 README = ROOT / "README.md"
 
 GROUND, UPPER = "sequencing_np", "sequencing"
 FLOORS = [GROUND, UPPER]
-TWINS = {"arrays", "layers", "attention", "rnn", "model"}
+TWINS = {"arrays", "layers", "attention", "cells", "rnn", "model"}
 NATIVE = {"NumpyArrays": "TorchArrays"}  # twins that are named after their library
-BORROWED = {"Linear", "LayerNorm"}  # PyTorch's own stand on the upper floor
+BORROWED = {"Linear", "LayerNorm", "RMSNorm"}  # PyTorch's own stand on the upper floor
 TRAINING = {"Dropout"}  # nothing to run
 HEAVY = {"torch", "matplotlib", "sacrebleu", "sentencepiece", "tensorboard", "safetensors", "num2words"}
 
@@ -117,39 +110,9 @@ def defined(path: Path) -> dict[str, ast.stmt]:
 # --- README: the tree and the examples ------------------------------------------------------------------------------
 
 
-class Fence(NamedTuple):
-    language: str  # the first word of the info string: python, console, text, or nothing
-    file: str  # its second word, or nothing
-    body: str
-    line: int  # where its first backtick stands
-    above: str  # the last line above it that is not empty
-    follows: bool  # nothing but empty lines between it and the fence before
-
-
-def fences(text: str) -> list[Fence]:
-    found: list[Fence] = []
-    opened: tuple[str, str, int] | None = None
-    body: list[str] = []
-    above, follows = "", False
-    for number, line in enumerate(text.split("\n"), start=1):
-        if opened is None and line.startswith("```"):
-            language, _, file = line.strip("`").strip().partition(" ")
-            opened, body = (language, file, number), []
-        elif opened is not None and line.rstrip() == "```":
-            language, file, first = opened
-            found.append(Fence(language, file, "".join(f"{each}\n" for each in body), first, above, follows))
-            opened, above, follows = None, "```", True
-        elif opened is not None:
-            body.append(line)
-        elif line.strip():
-            above, follows = line.strip(), False
-    assert opened is None, f"README.md:{opened and opened[2]}: this fence is never closed"
-    return found
-
-
 def readme_tree() -> dict[str, str]:
     """File below src/ -> its phrase, in the order of the page."""
-    trees = [fence for fence in fences(README.read_text("utf-8")) if fence.body.startswith("src/")]
+    trees = [fence for fence in fences(README) if fence.body.startswith("src/")]
     assert len(trees) == 1, "README.md: exactly one fence begins with src/, the file tree"
     found: dict[str, str] = {}
     folders: list[str] = []
@@ -178,61 +141,8 @@ def test_readme_tree_lists_every_file_and_no_other() -> None:
     assert not listed - real, f"in the README's tree, but no file: {sorted(listed - real)}"
 
 
-def same(expected: str, printed: str) -> bool:
-    return doctest.OutputChecker().check_output(expected, printed, doctest.ELLIPSIS)
-
-
-def run_console(fence: Fence, environment: dict[str, str]) -> None:
-    """Each `$ ` line to bash; what stands below it is what it must print."""
-    commands: list[tuple[str, str]] = []
-    for line in fence.body.rstrip("\n").split("\n"):
-        if line.startswith("$ "):
-            commands.append((line[2:], ""))
-        else:
-            assert commands, f"README.md:{fence.line}: a console fence begins with a '$ ' line"
-            commands[-1] = (commands[-1][0], f"{commands[-1][1]}{line}\n")
-    for command, expected in commands:
-        done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=600, env=environment
-        )
-        assert done.returncode == 0, f"README.md:{fence.line}: {command}\nexit {done.returncode}\n{done.stderr}"
-        assert not expected or same(expected, done.stdout), (
-            f"README.md:{fence.line}: {command}\n{done.stdout}\nbut the page says\n{expected}"
-        )
-
-
-def test_readme_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / ".bin").mkdir()
-    # the page's `python` and `sequencing` are those under test, installed or not
-    for name, arguments in {"python": "", "sequencing": " -m sequencing"}.items():
-        script = tmp_path / ".bin" / name
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}"{arguments} "$@"\n', "utf-8")
-        script.chmod(0o755)
-    environment = {
-        **os.environ,
-        "PATH": os.pathsep.join([str(tmp_path / ".bin"), os.environ.get("PATH", "")]),
-        "PYTHONPATH": str(SRC),
-    }
-    page = fences(README.read_text("utf-8"))
-    namespace: dict[str, object] = {"__name__": "readme"}
-    ran = 0
-    for position, fence in enumerate(page):
-        if fence.file:
-            (tmp_path / fence.file).write_bytes(fence.body.encode())
-        elif fence.language == "python" and not fence.above.startswith("<!-- not run: "):
-            printed = io.StringIO()
-            code = compile("\n" * fence.line + fence.body, str(README), "exec")
-            with contextlib.redirect_stdout(printed):
-                exec(code, namespace)
-            after = page[position + 1] if position + 1 < len(page) else None
-            if after and after.language == "text" and after.follows:
-                assert same(after.body, printed.getvalue()), f"README.md:{fence.line} prints\n{printed.getvalue()}"
-            ran += 1
-        elif fence.language == "console" and fence.above == "<!-- run -->":
-            run_console(fence, environment)
-            ran += 1
-    assert ran, "README.md: none of its examples is run"
+def test_readme_examples_run(tmp_path: Path) -> None:
+    assert run_page(README, tmp_path), "README.md: none of its examples is run"
 
 
 # --- one arrow, no circle -------------------------------------------------------------------------------------------

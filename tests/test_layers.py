@@ -11,6 +11,7 @@ import sequencing.layers as upper
 import sequencing_np.layers as ground
 from architectures import same
 from sequencing_np.errors import ConfigError
+from sequencing_np.weights import nest
 
 CHANCE = np.random.default_rng(1)
 MASK = np.arange(5) < np.array([[5], [2], [1], [0]])
@@ -30,6 +31,46 @@ def test_linear_and_look_up() -> None:
     same(table(torch.tensor(ids)).detach(), table.weight.detach().numpy()[ids], 0)
 
 
+@pytest.mark.parametrize("sizes", [(7,), (7, 2), (7, 3, 2), (5, 4, 1, 3)])
+def test_look_up_of_factors_adds_a_row_of_each_table(sizes: tuple[int, ...]) -> None:
+    native = upper.LookUpOp(sizes[0], 3, factors=sizes[1:]).double()
+    tables = [table.detach().numpy() for table in native.parameters()]
+    assert [table.shape for table in tables] == [(size, 3) for size in sizes]
+    names = ["weight", *(f"factors.{number}.weight" for number in range(len(sizes) - 1))]
+    assert [name for name, _ in native.named_parameters()] == names
+    numbers = np.array([[CHANCE.integers(size) for size in sizes] for _ in range(30)])
+    ids, expected = np.zeros(30, dtype=np.int64), np.zeros((30, 3))
+    for row, digits in enumerate(numbers):
+        unit = 1
+        for digit, size, table in zip(digits, sizes, tables, strict=True):
+            ids[row] += digit * unit
+            expected[row] += table[digit]
+            unit *= size
+    weights = {name: value.detach().numpy() for name, value in native.named_parameters()}
+    below = ground.LookUpOp(**nest(weights))
+    before = [table.copy() for table in tables]
+    for shape in ((30,), (5, 6)):
+        same(below(ids.reshape(shape)), expected.reshape(*shape, 3))
+        same(native(torch.tensor(ids.reshape(shape))).detach(), expected.reshape(*shape, 3))
+    same(tuple(tables), tuple(before), 0)
+    native(torch.tensor(ids)).sum().backward()
+    for table, column in zip(native.parameters(), numbers.T, strict=True):
+        counts = np.bincount(column, minlength=len(table))
+        same(table.grad, np.repeat(counts[:, None], 3, axis=1).astype(float))
+
+
+def test_every_table_begins_alike() -> None:
+    """Normal with deviation 1 / sqrt(E); and the table of words is the one that a look-up without factors has."""
+    torch.manual_seed(5)
+    tables = list(upper.LookUpOp(300, 64, factors=(200, 150)).parameters())
+    for table in tables:
+        values = table.detach().double() * 8
+        assert abs(float(values.mean())) < 0.05 and abs(float(values.std()) - 1) < 0.03
+        assert abs(float((values**4).mean()) - 3) < 0.3
+    torch.manual_seed(5)
+    assert torch.equal(upper.LookUpOp(300, 64).weight, tables[0])
+
+
 def test_weights_that_do_not_fit() -> None:
     for weights in ({"weight": normal(7, 3)}, {"bias": normal(7)}, {"weight": normal(7, 3), "bias": None, "scale": 1}):
         with pytest.raises(TypeError):
@@ -41,6 +82,9 @@ def test_weights_that_do_not_fit() -> None:
         ground.LayerNorm(weight=normal(5), bias=normal(1))
     with pytest.raises(ConfigError):
         ground.LookUpOp(weight=normal(5))
+    for wrong in ({"weights": normal(3, 5)}, {"weight": normal(3, 5), "factors": [{"weight": normal(2, 5)}]}):
+        with pytest.raises(TypeError):
+            ground.LookUpOp(weight=normal(7, 5), factors=[wrong])  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
@@ -94,6 +138,27 @@ def test_reverse_and_last() -> None:
             same(ends[row], x[row, length - 1] if length else np.zeros(3), 0)
         same(twin.reverse(turned, native(MASK)), x, 0)
         same(twin.reverse(native(x[..., 0].copy()), native(MASK)), np.asarray(turned)[..., 0], 0)
+
+
+def test_mean_of_the_real_tokens() -> None:
+    x = normal(4, 5, 3) * MASK[..., None]
+    for twin, native in ((ground, np.asarray), (upper, torch.tensor)):
+        means = twin.masked_mean(native(x), native(MASK))
+        for row, length in enumerate(MASK.sum(axis=1)):
+            same(means[row], x[row, :length].mean(axis=0) if length else np.zeros(3))
+
+
+def test_positions_past_the_end_share_the_last_row() -> None:
+    """Counted from zero for all, or from each row's own first position."""
+    weight, first = normal(7, 3), np.array([[0], [5], [11]])
+    table = upper.PositionTable(7, 3).double().requires_grad_(False)
+    table.load_state_dict({"weight": torch.tensor(weight)})
+    for positions, native in ((ground.PositionTable(7, 3, weight=weight), np.asarray), (table, torch.tensor)):
+        same(positions(0, 9), weight[[0, 1, 2, 3, 4, 5, 6, 6, 6]], 0)
+        same(positions(native(first), 3), weight[[[0, 1, 2], [5, 6, 6], [6, 6, 6]]], 0)
+    for shape in ((1, 3), (7, 1), (3, 7), (7, 3, 1)):
+        with pytest.raises(ConfigError):
+            ground.PositionTable(7, 3, weight=normal(*shape))
 
 
 # --- what only training has -----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequencing.loss import NORMALIZERS, cross_entropy
+from sequencing.loss import NORMALIZERS, coverage_loss, cross_entropy
 
 B, T, V = 3, 5, 7
 LENGTHS = [5, 2, 3]
@@ -93,3 +93,25 @@ def test_normalizers(name: str, count: int) -> None:
 
 def test_every_normalizer_is_tested() -> None:
     assert set(NORMALIZERS) == {"tokens", "sentences"}
+
+
+def test_coverage_by_hand() -> None:
+    """See et al. 2017, equation 12, in plain loops; what is said after the end does not count."""
+    alignment = torch.softmax(torch.randn(B, T, 4, generator=torch.Generator().manual_seed(4), dtype=torch.float64), -1)
+    total = 0.0
+    for row, length in enumerate(LENGTHS):
+        seen = [0.0] * 4
+        for step in range(length):
+            now = alignment[row, step].tolist()
+            total += sum(min(a, c) for a, c in zip(now, seen, strict=True))
+            seen = [c + a for a, c in zip(now, seen, strict=True)]
+    assert float(coverage_loss(alignment, MASK)) == pytest.approx(total)
+    spoilt = alignment.masked_fill(~MASK[..., None], 7.0)
+    assert float(coverage_loss(spoilt, MASK)) == pytest.approx(total)
+
+
+def test_coverage_costs_nothing_where_each_token_is_looked_at_once() -> None:
+    once = torch.eye(4, dtype=torch.float64)[None]
+    assert float(coverage_loss(once, torch.ones(1, 4, dtype=torch.bool))) == 0
+    again = once[:, [0, 0, 0, 1]]
+    assert float(coverage_loss(again, torch.ones(1, 4, dtype=torch.bool))) == 2

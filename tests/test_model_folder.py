@@ -12,6 +12,7 @@ from architectures import DRAWN, architecture, name_of, numpy_model, same, sourc
 from sequencing.loading import load_translator
 from sequencing_np.config import to_dict
 from sequencing_np.errors import ModelError, SequencingError
+from sequencing_np.factors import FactoredVocab
 from sequencing_np.limits import Limits
 from sequencing_np.model_folder import (
     CONFIG,
@@ -23,7 +24,7 @@ from sequencing_np.model_folder import (
     write_model_folder,
 )
 from sequencing_np.translate import SearchConfig, Translator
-from sequencing_np.vocab import Vocab
+from sequencing_np.vocab import Vocab, Vocabulary
 from sequencing_np.weights import MANIFEST, WEIGHTS, check_manifest, digest, write_manifest, write_safetensors
 
 LIMITS = Limits(1.5, 7, 90, 1)
@@ -32,9 +33,14 @@ LIMITS = Limits(1.5, 7, 90, 1)
 def parts(index: int, dtype: str = "float32") -> ModelFolder:
     """Everything a folder of a random architecture holds; the words are w4, w5, w6 …"""
     config = architecture(index)
-    vocabs = [Vocab([f"w{token}" for token in range(4, size)]) for size in (config.source_size, config.target_size)]
+    words, target = (
+        Vocab([f"w{token}" for token in range(4, size)]) for size in (config.source_size, config.target_size)
+    )
+    source: Vocabulary = words
+    if config.source_factors:
+        source = FactoredVocab(words, [[f"f{value}" for value in range(2, size)] for size in config.source_factors])
     weights = {name: array.astype(dtype) for name, array in torch_model(index).weights().items()}
-    return ModelFolder(config, LIMITS, vocabs[0], vocabs[1], weights)
+    return ModelFolder(config, LIMITS, source, target, weights)
 
 
 @pytest.fixture
@@ -69,7 +75,9 @@ def test_there_and_back(index: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("index", DRAWN[::3], ids=name_of)
 def test_both_floors_load_it(index: int, tmp_path: Path) -> None:
     write_model_folder(tmp_path / "model", parts(index))
+    factors = "".join(f"|f{number}" for number, _ in enumerate(architecture(index).source_factors, start=2))
     lines = ["w4 w9 w5", "w12", "", "w7 w7 unknown w8 w6 w5 w11"]
+    lines = [" ".join(f"{word}{factors}" for word in line.split()) for line in lines]
     search = SearchConfig(beam=3, n_best=2, max_length=6)
     ground = Translator.load(tmp_path / "model", np.float32).translate(lines, search)
     upper = load_translator(tmp_path / "model", "cpu").translate(lines, search)

@@ -11,6 +11,7 @@ import torch
 from architectures import same
 from sequencing.positions import POSITIONS as UPPER
 from sequencing_np.positions import BUCKETS, FAR, POSITIONS, PositionSizes, buckets, slopes
+from sequencing_np.weights import nest
 
 R, T, H, D = 2, 5, 3, 14  # rows, tokens, heads, width
 SIZES = PositionSizes(D, H, 7, False)
@@ -24,7 +25,7 @@ def twins(name: str, sizes: PositionSizes = SIZES) -> tuple[Any, Any]:
     upper = UPPER[name](sizes).double().requires_grad_(False)
     for parameter in upper.parameters():
         torch.nn.init.normal_(parameter)
-    return POSITIONS[name](sizes, **{key: value.numpy() for key, value in upper.named_parameters()}), upper
+    return POSITIONS[name](sizes, **nest({key: value.numpy() for key, value in upper.named_parameters()})), upper
 
 
 @pytest.mark.parametrize("name", POSITIONS)
@@ -58,8 +59,8 @@ def test_an_odd_width() -> None:
 
 def test_learned_positions_end_in_their_last_row() -> None:
     ground, _ = twins("learned")
-    added = ground.enter(np.zeros((1, 4, D)), np.array([[0, 6, 7, 900]]))
-    same(added[0], ground.weight[[0, 6, 6, 6]])
+    added = ground.enter(np.zeros((1, 4, D)), np.arange(5, 9)[None])
+    same(added[0], ground.table.weight[[5, 6, 6, 6]])
 
 
 def test_rotations_are_products_of_complex_numbers() -> None:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sequencing import recurrence, rnn
+from sequencing import cells, recurrence
+from sequencing.cells import CELLS
 from sequencing.recurrence import GRURecurrence, LSTMRecurrence, product_dtype, written_out
-from sequencing.rnn import CELLS
 
 WRITTEN = {"gru": GRURecurrence, "lstm": LSTMRecurrence}
 each_cell = pytest.mark.parametrize("cell", WRITTEN)
@@ -163,7 +163,7 @@ def test_used_where_gradients_are_wanted_on_a_cpu(monkeypatch: pytest.MonkeyPatc
             asked.append("written out")
             return GRURecurrence.apply(*arguments)
 
-    monkeypatch.setattr(rnn, "GRURecurrence", Spy)
+    monkeypatch.setattr(cells, "GRURecurrence", Spy)
     module, x, states = drawn("gru", (2, 3, 5, 7), 1)
     said = module.run(x, states).outputs
     assert asked == ["written out"]

@@ -1,5 +1,6 @@
-"""rnn: cells, stacks encoders against PyTorch's own over packed sequences; norm, projection, residual by hand."""
+"""rnn: stacks and encoders against PyTorch's own over packed sequences; norm, projection, residual, bridges by hand."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,14 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from architectures import SPECIAL, same
+from sequencing.model import ENCODERS
 from sequencing.model import Model as TorchModel
 from sequencing_np.bridge import BRIDGES, BridgeSizes
+from sequencing_np.cells import CELLS
 from sequencing_np.config import Origin
-from sequencing_np.errors import ConfigError
+from sequencing_np.errors import ConfigError, ModelError
 from sequencing_np.model import build_model, model_config
-from sequencing_np.rnn import CELLS, StackConfig
+from sequencing_np.rnn import RNNEncoderConfig, StackConfig
 from sequencing_np.state import Memory, MemorySizes
 from sequencing_np.weights import nest
 
@@ -165,40 +168,27 @@ def test_bridges(name: str) -> None:
     ground, upper = models({"stack": {"size": H}}, decoder)
     for model in (ground, upper):
         memory = model.encode(IDS, MASK)
-        stack, _ = model.decoder.start(memory).cache
+        stack, *_ = model.decoder.start(memory).cache
         summary, weights = np.asarray(memory.summary), upper.weights()
+        if name not in ("zero", "pass_through"):
+            image = summary @ weights["decoder.bridge.projection.weight"].T + weights["decoder.bridge.projection.bias"]
         parts = [part for layer in stack for part in layer]
         assert [len(layer) for layer in stack] == [2, 2]
         for number, part in enumerate(parts):
             expected = np.zeros((4, sizes)) if name == "zero" else summary
             if name.endswith("projection"):
-                matrix, bias = (weights[f"decoder.bridge.projection.{kind}"] for kind in ("weight", "bias"))
-                expected = (summary @ matrix.T + bias)[:, number * sizes : (number + 1) * sizes]
+                expected = image[:, number * sizes : (number + 1) * sizes]
                 expected = np.tanh(expected) if name.startswith("tanh") else expected
+            elif name == "broadcast":  # h is the first half of one projection, c the second, in every layer
+                assert image.shape == (4, 2 * sizes)
+                expected = image[:, :sizes] if number % 2 == 0 else image[:, sizes:]
             same(part, expected)
 
 
 def test_a_bridge_that_cannot_pass_through() -> None:
     with pytest.raises(ConfigError, match=r"set decoder\.stack\.size = 14"):
         models({"stack": {"size": H}}, {"bridge": "pass_through", "stack": {"size": 11}})
-    assert BRIDGES["zero"](BridgeSizes(3, 5, 2))(np.zeros((4, 3)))[0].shape == (4, 5)
-
-
-@pytest.mark.parametrize("cell", NATIVE)
-def test_how_a_cell_begins(cell: str) -> None:
-    """T-A21: biases at zero, but for the forget gate's one; recurrent matrices orthogonal gate by gate."""
-    config = model_config(
-        {"encoder": {"stack": {"cell": cell, "size": H}}, "source_size": 13, "target_size": 17}, Origin("test")
-    )
-    layer = TorchModel(config).encoder.layers[0].left_to_right
-    gates = layer.weight_hh_l0.detach().reshape(-1, H, H)
-    for gate in gates:
-        same(gate @ gate.T, np.eye(H), 1e-5)
-    bias = (layer.bias_ih_l0 + layer.bias_hh_l0).detach().numpy()
-    expected = np.zeros_like(bias)
-    if cell == "lstm":
-        expected[H : 2 * H] = 1
-    same(bias, expected, 0)
+    assert [part.shape for part in BRIDGES["zero"](BridgeSizes(3, 5, 2, 1))(np.zeros((4, 3)))] == [(4, 5)] * 2
 
 
 def test_a_memory_is_masked_with_zeros() -> None:
@@ -214,3 +204,41 @@ def test_a_memory_is_masked_with_zeros() -> None:
 def test_stacks_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         StackConfig(**wrong)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("way", ["rnn", "bidirectional_rnn"])
+def test_one_hot_words(way: str, cell: str) -> None:
+    """As an encoder that reads words as real one-hot vectors through its input matrices."""
+    sides = ["stack.layers.0.cell"] if way == "rnn" else ["layers.0.left_to_right", "layers.0.right_to_left"]
+    stack = {"cell": cell, "size": H, "layers": 2}
+    width = len(sides) * CELLS[cell].gates * H
+    ground, upper = models({"type": way, "stack": stack, "one_hot": True, "embedding_size": width})
+    weights = upper.weights()
+    assert not [side for side in sides if f"encoder.{side}.weight_ih_l0" in weights]
+    table = weights["encoder.embedding.weight"]
+    plain = {**weights, "encoder.embedding.weight": np.eye(13)}
+    for side, columns in zip(sides, np.split(table, len(sides), axis=1), strict=True):
+        plain[f"encoder.{side}.weight_ih_l0"] = columns.T
+    _, other = models({"type": way, "stack": stack, "embedding_size": 13})
+    other.load_weights(plain)
+    wanted = other.encode(IDS, MASK)
+    for model in (ground, upper, copy.deepcopy(upper)):
+        same(model.encode(IDS, MASK), wanted)
+    upper.requires_grad_(True)  # gradients are wanted: the other way through the cells
+    same(upper.encode(IDS, MASK).values.detach(), wanted.values)
+    upper.encode(IDS, MASK).values.sum().backward()
+    assert upper.encoder.embedding.weight.grad.any() and set(upper.state_dict()) == set(weights)
+
+
+def test_one_hot_words_of_another_width() -> None:
+    for way, width in (("rnn", 21), ("bidirectional_rnn", 42)):
+        with pytest.raises(ConfigError, match=rf"one_hot: .* set encoder\.embedding_size = {width}"):
+            models({"type": way, "stack": {"size": H}, "one_hot": True})
+        config = RNNEncoderConfig(way, width, stack=StackConfig(size=H), one_hot=True)
+        with pytest.raises(ConfigError, match="no table of its own"):
+            ENCODERS[way](config, None)
+    ground, upper = models({"type": "rnn", "stack": {"size": H}, "one_hot": True, "embedding_size": 21})
+    unknown = {**upper.weights(), "encoder.stack.layers.0.cell.weight_ih_l0": np.eye(21)}
+    with pytest.raises(ModelError, match="one_hot, yet the first layer has an input matrix"):
+        build_model(ground.config, nest(unknown))

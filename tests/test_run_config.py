@@ -44,6 +44,9 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "vocab.source.level": ["word", ""],
     "vocab.source.size": [4, 0, -1],
     "vocab.source.min_count": [0, -1],
+    "vocab.source.tags": [["a b"], [""], ["x", "x"], ["<unk>"]],
+    "vocab.source.factors": [-1],
+    "vocab.source.factor_separator": ["", " ", "a b"],
     "train.batch_tokens": [0, -1],
     "train.steps": [-1],
     "train.epochs": [-1],
@@ -60,6 +63,7 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "train.schedule.final": [-0.1, 1.1],
     "train.clip": [-1],
     "train.label_smoothing": [-0.1, 1.0],
+    "train.coverage": [-0.1],
     "train.normalize": ["token", ""],
     "train.teacher.type": ["sigmoid", ""],
     "train.teacher.rate": [-0.1, 1.1],
@@ -174,6 +178,26 @@ def test_a_setting_that_does_not_belong(tmp_path: Path) -> None:
         read_run_config(written(tmp_path), ["train.optimiser=adam"])
     with pytest.raises(ConfigError, match="write key=value"):
         read_run_config(written(tmp_path), ["train.steps"])
+
+
+def test_factors_need_a_separator_and_a_level(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    for level in ("characters", "subwords"):
+        with pytest.raises(ConfigError, match="factors 1: the level must be one of words, delimited"):
+            checked(path, f"vocab.source.level={level}", "vocab.source.factors=1")
+    delimited = ("vocab.source.level=delimited", "vocab.source.factors=1")
+    with pytest.raises(ConfigError, match="factors 1: set delimiter"):
+        checked(path, *delimited)
+    with pytest.raises(ConfigError, match=r"factor_separator '\|': the delimiter has a character of it"):
+        checked(path, *delimited, "vocab.source.delimiter='||'")
+    assert checked(path, *delimited, "vocab.source.delimiter=','").vocab.source.separator == ","
+    with pytest.raises(ConfigError, match=r"target\.factors 2: only source text can have factors"):
+        checked(path, "vocab.target.factors=2")
+    with pytest.raises(ConfigError, match=r"size 6: must be at least 7 \(four special ids, tags and a token\)"):
+        checked(path, "vocab.source.size=6", 'vocab.source.tags=["<a>", "<b>"]')
+    with pytest.raises(ConfigError, match="holds a character of the delimiter"):
+        checked(path, "vocab.target.level=delimited", "vocab.target.delimiter='>'", 'vocab.target.tags=["<a>"]')
+    checked(path, "vocab.target.delimiter='>'", 'vocab.target.tags=["<a>"]')  # words have no use for it
 
 
 # --- paths ----------------------------------------------------------------------------------------------------------

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from architectures import SPECIAL, same
 from sequencing.layers import NORMS as UPPER_NORMS
 from sequencing.model import Model as TorchModel
-from sequencing.self_attention import Scope, SelfAttention
+from sequencing.self_attention import SelfAttention
 from sequencing_np.config import Origin, override
 from sequencing_np.errors import ConfigError
 from sequencing_np.layers import NORMS
 from sequencing_np.model import build_model, model_config
-from sequencing_np.self_attention import BlocksConfig
+from sequencing_np.self_attention import BlocksConfig, Scope
 from sequencing_np.weights import nest
 
 B, D, H, F = 4, 12, 3, 17  # sentences, width, heads, feed-forward

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import json
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,12 +90,17 @@ def test_every_text_comes_back(text: str, special: Special) -> None:
 
 def slow(vocab: Subwords, ranks: dict[str, int], text: str) -> list[str]:
     """The definition of byte-pair encoding, as it is written down: no cache, no queue, the whole text at once."""
-    parts = list(" " + text if text else "")
+    return [part.replace(" ", SPACE) for part in merged(ranks, " " + text if text else "")]
+
+
+def merged(ranks: dict[str, int], text: str) -> list[str]:
+    """The text as it stands, its neighbours joined while any two make a token."""
+    parts = list(text)
     while True:
         pairs = [(ranks.get(left + right), row) for row, (left, right) in enumerate(itertools.pairwise(parts))]
         found = min(((rank, row) for rank, row in pairs if rank is not None), default=None)
         if found is None:
-            return [part.replace(" ", SPACE) for part in parts]
+            return parts
         parts[found[1] : found[1] + 2] = [parts[found[1]] + parts[found[1] + 1]]
 
 
@@ -127,6 +133,63 @@ def test_very_long_words() -> None:
 def test_half_a_surrogate_pair_is_named() -> None:
     with pytest.raises(DataError, match=r"U\+D800"):
         by_hand().encode("a\ud800")
+
+
+# --- tags -----------------------------------------------------------------------------------------------------------
+
+TAGS = ("<2de>", "<2", "ba", "ß")
+TAGGED = st.lists(st.sampled_from([*TAGS, "a", "b", "c", "ab", "bc", " ", "  ", "de>", "<", "é", SPACE])).map("".join)
+
+
+def with_tags(special: Special = Special()) -> Subwords:
+    plain = by_hand()
+    tokens = [token for token in plain.tokens if token is not None]
+    return Subwords([*TAGS, *tokens], [*[None] * 4, *[None] * 260, 3, 0, 1, 4, 2], special, TAGS)
+
+
+def test_tags_by_hand() -> None:
+    vocab = with_tags()
+    assert vocab.pieces("<2de> abc") == ["<2de>", SPACE, "abc", "</s>"]
+    assert vocab.pieces("<2de>abc") == ["<2de>", "abc", "</s>"]
+    assert vocab.pieces("abca") == [SPACE, "abc", "a", "</s>"]
+    assert vocab.pieces("baabc<2 b") == ["ba", "abc", "<2", SPACE, "b", "</s>"], "the tag first, whatever the ranks"
+    assert vocab.pieces(" <2de>") == [SPACE, SPACE, "<2de>", "</s>"]
+    assert vocab.encode("<2de><2") == [4, 5, 3] and vocab.encode("ß", bos=True) == [2, 7, 3]
+    assert vocab.encode("") == [3]
+
+
+@given(TAGGED | WORDY, st.sampled_from([Special(), Special(272, 0, 100, 3), Special(7, 260, 4, 7)]))
+def test_with_tags_every_text_comes_back(text: str, special: Special) -> None:
+    """And between tags it is cut as without them; what stands next to a tag has a space where one was written."""
+    vocab = with_tags(special)
+    ids = vocab.encode(text)
+    assert vocab.decode(ids) == text and len(vocab.pieces(text)) == len(ids)
+    assert not set(ids[:-1]) & set(special) and vocab.encode(text, bos=True) == [special.bos, *ids]
+    ranks = {" a": 3, "ab": 0, "bc": 1, "abc": 4, "aa": 2}
+    expected: list[str] = []
+    for position, part in enumerate(re.split("(<2de>|<2|ba|ß)", text)):
+        expected += [part] if position % 2 else merged(ranks, " " + part if part and not position else part)
+    shown = [piece for piece in expected if piece in [token and token.replace(SPACE, " ") for token in vocab.tokens]]
+    assert [piece.replace(SPACE, " ") for piece in vocab.pieces(text)[:-1] if piece not in BYTES] == shown
+
+
+def test_tags_that_cannot_be() -> None:
+    tokens = [*BYTES, "a", "ab"]
+    for tags, words in (
+        (["x"], "the tag 'x' has no id of its own"),
+        (["<0x41>"], "the tag '<0x41>' has no id of its own; it must be one of the tokens, and no byte"),
+        (["a "], "white space"),
+        ([f"a{SPACE}"], "holds a character of the delimiter"),
+        (["<unk>"], "how a special id is shown"),
+    ):
+        with pytest.raises(DataError, match=words):
+            Subwords(tokens, tags=tags)
+    with pytest.raises(DataError, match="rank of the token 'ab' is 0; it must be null"):
+        Subwords(tokens, [*[None] * 257, 0], tags=["ab"])
+    vocab = with_tags(Special(7, 260, 4, 7))
+    again = Subwords.from_json(json.loads(json.dumps(vocab.to_json())))
+    assert again.to_json() == vocab.to_json() and again.tags == TAGS
+    assert "tags" not in by_hand().to_json()
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -236,6 +299,33 @@ def test_training_is_repeatable_and_silent(capfd: pytest.CaptureFixture[str]) ->
     assert capfd.readouterr() == ("", "")
     other = train_subwords(corpus(), 400, special=Special(pad=3, unk=0, bos=1, eos=2))
     assert other.special == Special(3, 0, 1, 2) and other.tokens[4:] == first.tokens[4:]
+
+
+@needs_sentencepiece
+def test_tags_are_taken_out_before_training() -> None:
+    """What is learnt is what the text without them teaches; and texts are cut as SentencePiece cuts what is left."""
+    tags = ("<2de>", "<2fr>", "bü")
+    tagged = [f"{tags[row % 2]} {line}" for row, line in enumerate(corpus())]
+    vocab, plain = train_subwords(tagged, 403, tags=tags), train_subwords(corpus(), 400)
+    assert len(vocab) == 403 and vocab.tags == tags
+    assert vocab.tokens[4:] == [*tags, *plain.tokens[4:]]
+    for line in corpus()[:50]:
+        assert vocab.pieces(f"<2fr> {line}") == ["<2fr>", *plain.pieces(line)]
+        assert vocab.pieces(f"{line}<2fr>") == [*plain.pieces(line)[:-1], "<2fr>", "</s>"]
+    torn = train_subwords([line.replace("ab", "aXXb") for line in corpus()], 400, tags=["XX"])
+    assert not any(token and "X" in token for token in torn.tokens[5:])
+    with pytest.raises(ConfigError, match="the tag '<0x41>' is the name of a byte"):
+        train_subwords(corpus(), 400, tags=["<0x41>"])
+    with pytest.raises(DataError, match="white space"):
+        train_subwords(corpus(), 400, tags=["a b"])
+    with pytest.raises(ConfigError, match=r"size 264 is too small: .* need 2[0-9][0-9];"):
+        train_subwords(corpus(), 264, tags=["<2de>"])
+    with pytest.raises(
+        DataError, match=r"too small for 9999 subwords: its 20 lines make at most ([0-9]+); ask"
+    ) as told:
+        train_subwords(corpus()[:20], 9999, tags=tags)
+    largest = int(str(told.value).partition("at most ")[2].partition(";")[0])
+    assert len(train_subwords(corpus()[:20], largest, tags=tags)) == largest
 
 
 @needs_sentencepiece

@@ -98,14 +98,14 @@ from sequencing.train.loop import look, update
 from sequencing.train.session import check_settings, open_session
 from sequencing_np.beam import BeamFeedBack
 from sequencing_np.bridge import BRIDGES
+from sequencing_np.cells import CELLS
 from sequencing_np.config import Origin
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import ConfigError
 from sequencing_np.feedback import SampleFeedBack, TrainingFeedBack
 from sequencing_np.limits import Limits
 from sequencing_np.model import build_model, model_config
-from sequencing_np.rnn import CELLS
-from sequencing_np.state import Output, State
+from sequencing_np.state import Memory, Output, State
 from sequencing_np.weights import nest
 from small_runs import files, small
 from table_decoder import TableDecoder, random_table
@@ -198,9 +198,23 @@ def never_learns(name: str, config: Any) -> bool:
 
     It is the bias of keys that are multiplied with the query and then go through a softmax.
     """
+    if reads_the_summary_alone(config):
+        return False
     attention = config.decoder.attention.type
     keys = {"encoder.key.bias"} if attention != "additive" else set()
     return name in keys | ({"decoder.attention.key.bias"} if attention == "multi_head" else set())
+
+
+def reads_the_summary_alone(config: Any) -> bool:
+    """Whether a decoder has no use for the keys and the values of a memory."""
+    return "attention" not in vars(config.decoder) or config.decoder.attention.type == "summary"
+
+
+def unread(model: Model, memory: Memory) -> set[str]:
+    """The weights of an encoder that its summary does not depend on."""
+    named = dict(model.encoder.named_parameters(prefix="encoder"))
+    slopes = torch.autograd.grad(memory.summary.square().sum(), [*named.values()], retain_graph=True, allow_unused=True)
+    return {name for name, slope in zip(named, slopes, strict=True) if slope is None or not slope.any()}
 
 
 @pytest.mark.parametrize("index", DRAWN, ids=name_of)
@@ -215,12 +229,14 @@ def test_every_weight_learns(index: int) -> None:
     batch = sources(config, (9, 8, 7, 9, 6, 9), index)
     chance = np.random.default_rng(index)
     target = chance.integers(4, config.target_size, (6, 7))
-    output = dynamic_decode(model.decoder, model.encode(*batch), TrainingFeedBack(target, SPECIAL))
+    memory = model.encode(*batch)
+    output = dynamic_decode(model.decoder, memory, TrainingFeedBack(target, SPECIAL))
+    idle = unread(model, memory) if reads_the_summary_alone(config) else set()
     cross_entropy(output.logits, torch.tensor(target), torch.ones(6, 7, dtype=torch.bool)).backward()
     dead = []
     for name, parameter in model.named_parameters():
         largest = 0.0 if parameter.grad is None else float(parameter.grad.abs().max())
-        if (largest < 1e-12) != never_learns(name, config):
+        if (largest < 1e-12) != (name in idle or never_learns(name, config)):
             dead.append((name, largest))
     assert dead == []
 

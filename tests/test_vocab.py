@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequencing_np.errors import ConfigError, DataError
+from sequencing_np.factors import FactoredVocab
 from sequencing_np.subwords import BYTES, Subwords
 from sequencing_np.text import write_lines
 from sequencing_np.vocab import (
@@ -147,6 +148,71 @@ def test_tokens_are_checked(tokens: list[Any], words: str) -> None:
         Vocab(tokens)
 
 
+# --- tags -----------------------------------------------------------------------------------------------------------
+
+TAGS = st.lists(st.sampled_from(["<2de>", "<2", "de>", "a", "ab", "ß", "</", "ä\u0301"]), unique=True)
+TAGGED = st.lists(
+    st.sampled_from(["<2de>", "<2", "de>", "a", "b", "ab", "ß", "</s>", " ", "  ", "|", ", ", "ä", "\u0301", "xy"])
+).map("".join)
+
+
+def cut(text: str, tags: list[str]) -> list[str]:
+    """Tags and what stands between them, letter by letter, as the page says."""
+    parts, position = [""], 0
+    while position < len(text):
+        here = [tag for tag in tags if text.startswith(tag, position)]
+        found = max(here, key=len, default="")
+        if found:
+            parts += [found, ""]
+        else:
+            parts[-1] += text[position]
+        position += len(found) or 1
+    return parts
+
+
+@given(TAGGED, TAGS, DELIMITERS)
+def test_a_tag_is_one_token_wherever_it_stands(text: str, tags: list[str], delimiter: str) -> None:
+    vocab = build_vocab([text, "some more"], delimiter, tags=tags)
+    expected = []
+    for position, part in enumerate(cut(text, tags)):
+        if position % 2:
+            expected.append(part)
+        else:
+            expected += [token for token in part.split(delimiter) if token] if delimiter else list(part)
+    ids = vocab.encode(text)
+    assert vocab.pieces(text) == [*expected, "</s>"] and len(ids) == len(expected) + 1
+    assert vocab.tokens_of(ids) == expected, "nothing is unknown"
+    assert vocab.decode(ids) == (delimiter.join(expected) if delimiter else text)
+    assert vocab.encode(vocab.decode(ids)) == ids
+    own = range(4, 4 + len(tags))
+    assert vocab.tokens[4 : 4 + len(tags)] == tags
+    assert [vocab.tokens[token_id] for token_id in ids if token_id in own] == cut(text, tags)[1::2]
+    document = json.loads(json.dumps(vocab.to_json()))
+    assert ("tags" in document) == bool(tags), "without tags the file is what it was"
+    assert Vocab.from_json(document).encode(text) == ids
+
+
+def test_tags_stay_whatever_size_and_count_say(tmp_path: Path) -> None:
+    lines = ["a a a <2de> b", "a b<2fr>"]
+    vocab = build_vocab(lines, min_count=2, max_size=8, tags=["<2fr>", "<2xx>", "<2de>"])
+    assert vocab.tokens[4:] == ["<2fr>", "<2xx>", "<2de>", "a"] and vocab.counts == [None] * 4 + [1, 0, 1, 4]
+    assert build_vocab(lines, min_count=2).tokens[4:] == ["a"], "without tags they are rare words"
+    with pytest.raises(ConfigError, match="max_size is 6; it must be larger than the 6 special ids and tags"):
+        build_vocab(lines, max_size=6, tags=["<2de>", "<2fr>"])
+    with pytest.raises(DataError, match="no tokens"):
+        build_vocab(["<2de>"], tags=["<2de>"])
+    with pytest.raises(DataError, match=r"the tag '<2\|de>' holds a character of the delimiter '\|'"):
+        build_vocab(lines, "|", tags=["<2|de>"])
+    path = tmp_path / "words"
+    write_lines(path, vocab_lines(vocab))
+    again = read_vocab(path, tags=vocab.tags)
+    assert again.to_json() == vocab.to_json()
+    path.write_bytes(b"a\t5\nb\t4\n<2de>\t3\nc\t2\n")
+    read = read_vocab(path, tags=["<2de>", "<2fr>"], max_size=8)
+    assert read.tokens[4:] == ["<2fr>", "a", "b", "<2de>"] and read.counts == [None] * 4 + [0, 5, 4, 3]
+    assert read.encode("a<2de>c<2fr>") == [5, 7, 1, 4, 3]
+
+
 # --- vocabulary files of lines --------------------------------------------------------------------------------------
 
 
@@ -221,17 +287,23 @@ EXAMPLES: dict[str, Vocabulary] = {
     "words": build_vocab(["a b c", "a ä", "</s> \u2028 null"]),
     "characters": Vocab(["a", " ", "\t", '"', "\\"], "", Special(6, 0, 3, 6)),
     "subwords": Subwords([*BYTES, "\u2581", "a", "b", "\u2581a", "ab"], [None] * 259 + [1, 0]),
+    "words with tags": build_vocab(["a <a> b"], tags=["<a>", "b"]),
+    "subwords with tags": Subwords([*BYTES, "ab", "\u2581a", "c"], [None] * 257 + [0, None], tags=["ab"]),
+    "factored": FactoredVocab(build_vocab(["a b <a> c", "ä"], tags=["<a>"]), [["X", "Y"]]),
 }
 PROBES = ["a b c", "ä \u2028 x", "", " ab  a ", '\t"\\</s> null']
+FACTORED_PROBES = ["a|X b|Y <a> c|new", "", "ä|Y \u2028|X", "<a><a>x|Y"]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_saved_is_loaded(example: str, tmp_path: Path) -> None:
     vocab, path = EXAMPLES[example], tmp_path / "vocab.json"
+    probes = FACTORED_PROBES if vocab.factor_sizes else PROBES
     save_vocab(vocab, path)
     again = load_vocab(path)
     assert again.to_json() == vocab.to_json() and type(again) is type(vocab)
-    assert [again.encode(probe) for probe in PROBES] == [vocab.encode(probe) for probe in PROBES]
+    assert (again.tags, again.factor_sizes) == (vocab.tags, vocab.factor_sizes)
+    assert [again.encode(probe) for probe in probes] == [vocab.encode(probe) for probe in probes]
     path.write_bytes(json.dumps(vocab.to_json()).encode())  # as other programs would write it
     assert load_vocab(path).to_json() == vocab.to_json()
 
@@ -269,7 +341,7 @@ BROKEN = {
     "format as text": (altered(format="1"), "format is '1'"),
     "format true": (altered(format=True), "format is True"),
     "no format": (altered(format=...), "format is None"),
-    "kind": (altered(kind="words"), "kind of the vocabulary is 'words'; it can be delimited, subword"),
+    "kind": (altered(kind="words"), "kind of the vocabulary is 'words'; it can be delimited, factored, subword"),
     "kind list": (altered(kind=[1]), "kind of the vocabulary"),
     "unknown key": (altered(tokenz=[]), "unknown key 'tokenz'"),
     "no delimiter": (altered(delimiter=...), "delimiter is None"),
@@ -299,6 +371,15 @@ BROKEN = {
     "token empty": (altered(tokens=[None] * 4 + ["a", ""]), "id 5: the token is empty"),
     "duplicate": (altered(tokens=[None] * 4 + ["a", "b", "a"]), "id 6: the token 'a' is a duplicate, it has id 4"),
     "surrogate": (altered(tokens=[None] * 4 + ["\ud800"]), r"id 4: .* U\+D800"),
+    "tags object": (altered(tags={}), "'tags' is of type dict"),
+    "tags null": (altered(tags=None), "'tags' is of type NoneType"),
+    "tags text": (altered(tags="ab"), "'tags' is of type str"),
+    "tag number": (altered(tags=[1]), "tag 1: the token 1 is no string"),
+    "tag empty": (altered(tags=["a", ""]), "tag 2: the token is empty"),
+    "tag twice": (altered(tags=["a", "b", "a"]), "the tag 'a' stands twice"),
+    "tag without id": (altered(tags=["<2de>"]), "the tag '<2de>' has no id"),
+    "tag with space": (altered(tags=["a b"]), "the tag 'a b' holds white space"),
+    "tag special": (altered(tags=["</s>"]), "the tag '</s>' is how a special id is shown"),
     "counts object": (altered(counts={}), "'counts' must be a list"),
     "counts short": (altered(counts=[1]), "'counts' must be a list of 11"),
     "count of special": (altered(counts=[1] * 11), "id 0: the count is 1"),
@@ -371,7 +452,9 @@ def test_damaged_subwords(tmp_path_factory: pytest.TempPathFactory, data: st.Dat
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
         max_leaves=9,
     ),
-    st.sampled_from(["format", "kind", "delimiter", "special", "tokens", "counts", "ranks"]),
+    st.sampled_from(
+        ["format", "kind", "delimiter", "special", "tokens", "counts", "ranks", "tags", "separator", "words", "factors"]
+    ),
 )
 def test_any_value_under_any_key(value: Any, key: str) -> None:
     for vocab in EXAMPLES.values():

@@ -1,13 +1,25 @@
 """vocabularies: from a configuration and a corpus, or a file, to the two vocabularies of a run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sequencing.data.corpus import Corpus
 from sequencing.run_config import SideConfig, VocabConfig
-from sequencing.vocabularies import both_sides, build_side, build_vocabularies, source_lines, target_lines
+from sequencing.vocabularies import (
+    both_sides,
+    build_side,
+    build_vocabularies,
+    check_factors,
+    completed,
+    source_lines,
+    target_lines,
+)
+from sequencing_np.config import Origin
 from sequencing_np.errors import ConfigError, DataError
+from sequencing_np.model import model_config
+from sequencing_np.special import Special
 from sequencing_np.subwords import Subwords
 from sequencing_np.vocab import Vocab, Vocabulary, build_vocab, save_vocab
 
@@ -76,6 +88,77 @@ def test_joint(corpus: Corpus) -> None:
         build_vocabularies(VocabConfig(target=SideConfig("characters"), joint=True), corpus)
 
 
+# --- tags -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["words", "characters", "delimited", "subwords"])
+def test_tags_at_every_level(level: str, tmp_path: Path) -> None:
+    tags = ("<2de>", "<2fr>")
+    lines = [f"<2de> {word} und|{other}<2xx>" for word in ("haus", "maus") for other in ("hausmaus", "mauslaus")] * 9
+    vocab = build_side(SideConfig(level, "|" if level == "delimited" else "", 290, 2, tags=tags), iter(lines))
+    assert vocab.tags == tags and vocab.tokens[4:6] == list(tags)
+    for text in (lines[0], "<2fr>haus", "maus<2de><2fr> haus"):
+        ids = vocab.encode(text)
+        assert [ids.count(4), ids.count(5)] == [text.count(tag) for tag in tags]
+    save_vocab(vocab, tmp_path / "vocab.json")
+    saved = SideConfig(level, "|", file=str(tmp_path / "vocab.json"))
+    for given in ((), tags, tags[::-1]):
+        assert build_side(replace(saved, tags=given), iter([])).to_json() == vocab.to_json()
+    with pytest.raises(ConfigError, match=r"its tags are \['<2de>', '<2fr>'\], tags is \['<2xx>'\]; leave tags out"):
+        build_side(replace(saved, tags=("<2xx>",)), iter([]))
+
+
+# --- factors --------------------------------------------------------------------------------------------------------
+
+FACTORED = [("ein|D haus|N", "a house"), ("zwei|D haus|V", "two houses"), ("ein|D <a> a|X", "a a")]
+
+
+@pytest.fixture
+def factored(tmp_path: Path) -> Corpus:
+    (tmp_path / "factored.tsv").write_bytes("".join(f"{a}\t{b}\n" for a, b in FACTORED).encode())
+    return Corpus([str(tmp_path / "factored.tsv")])
+
+
+def test_factors(factored: Corpus, tmp_path: Path) -> None:
+    side = SideConfig(factors=1, tags=("<a>",), min_count=2)
+    source, target = build_vocabularies(VocabConfig(source=side), factored)
+    assert ordinary(source) == ["<a>", "ein", "haus"] and source.factor_sizes == (2 + 4,)
+    assert source.decode(source.encode("ein|D haus|V <a> maus|Z")) == "ein|D haus|V <a> <unk>|<unk>"
+    assert sorted(ordinary(target)) == ["a", "house", "houses", "two"] and target.factor_sizes == ()
+    save_vocab(source, tmp_path / "source.json")
+    read = build_side(SideConfig(factors=1, file=str(tmp_path / "source.json")), iter([]))
+    assert read.to_json() == source.to_json()
+    for factors in (0, 2):
+        with pytest.raises(ConfigError, match=f"it has 1 factors, factors is {factors}; set factors = 1"):
+            build_side(SideConfig(factors=factors, file=str(tmp_path / "source.json")), iter([]))
+
+
+def test_factors_of_words_from_a_file(factored: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "words").write_bytes(b"haus\nmaus\n")
+    vocab = build_side(SideConfig(factors=1, file=str(tmp_path / "words"), tags=("<a>",)), source_lines(factored))
+    assert ordinary(vocab) == ["<a>", "haus", "maus"] and vocab.factor_sizes == (6,)
+
+
+def test_joint_words_and_the_source_s_factors(factored: Corpus, tmp_path: Path) -> None:
+    source, target = build_vocabularies(VocabConfig(source=SideConfig(factors=1, tags=("<a>",)), joint=True), factored)
+    assert source.tokens == target.tokens and (source.factor_sizes, target.factor_sizes) == ((6,), ())
+    assert sorted(ordinary(target)) == ["<a>", "a", "ein", "haus", "house", "houses", "two", "zwei"]
+    sizes = completed(model_config({}, Origin("test")), source, target)
+    assert (sizes.source_size, sizes.target_size, sizes.source_factors) == (12, 12, (6,))
+    side = SideConfig(factors=1, file=str(tmp_path / "source.json"))
+    with pytest.raises(ConfigError, match=r"vocab\.joint = true with factors"):
+        build_vocabularies(VocabConfig(source=side, joint=True), factored)
+
+
+def test_a_token_without_its_factors_is_named_with_its_place(factored: Corpus, tmp_path: Path) -> None:
+    check_factors(SideConfig(), factored)
+    check_factors(SideConfig(factors=1, tags=("<a>",)), factored)
+    with pytest.raises(DataError, match=r"factored\.tsv:3: the token '<a>' has 0 of 1 factors"):
+        check_factors(SideConfig(factors=1), factored)
+    with pytest.raises(DataError, match=r"factored\.tsv:1: the token 'ein\|D' has 1 of 2 factors; write every token"):
+        check_factors(SideConfig(factors=2, tags=("<a>",)), factored)
+
+
 def test_files(corpus: Corpus, tmp_path: Path) -> None:
     """A list of tokens, with or without counts, or a saved vocabulary; the text is not looked at."""
     (tmp_path / "tokens.txt").write_bytes(b"two\t3\none\t1\n")
@@ -90,3 +173,14 @@ def test_files(corpus: Corpus, tmp_path: Path) -> None:
     assert loaded.to_json() == made.to_json()
     with pytest.raises(DataError, match=r"none\.txt"):
         build_side(SideConfig(file=str(tmp_path / "none.txt")), iter([]))
+
+
+def test_an_encoder_gets_the_ids_that_it_looks_for() -> None:
+    """A space closes a word, the end symbol a text, wherever the vocabulary has them."""
+    vocab = Vocab(["a", " ", "b"], "", Special(2, 0, 1, 4))
+    words = model_config({"encoder": {"type": "characters_to_words"}}, Origin("test"))
+    texts = model_config({"encoder": {"type": "several_sources"}}, Origin("test"))
+    assert completed(words, vocab, vocab).encoder == replace(words.encoder, boundary=5)
+    assert completed(texts, vocab, vocab).encoder == replace(texts.encoder, end=4)
+    with pytest.raises(ConfigError, match=r"looks for ' '.*no such token"):
+        completed(words, Vocab(["a"], ""), vocab)

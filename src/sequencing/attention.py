@@ -1,7 +1,7 @@
-"""Attention in PyTorch: where a decoder looks, one class a scoring function. Twin of `sequencing_np.attention`.
+"""Attention in PyTorch: its table, and how a decoder looks. Twin of `sequencing_np.attention`.
 
-`prepare` does once a sentence what does not depend on the query; calling the attention answers any number of queries.
-`begin` is what an attention remembers of its own past, `look` keeps it: a decoder asks through `look` alone.
+`look` keeps what an attention remembers of its own past and folds the rows of a beam onto their sentence: a decoder
+asks through it alone.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sequencing.layers import Dropout, Linear, masked_softmax
-from sequencing_np.attention import Attended, AttentionConfig, Looked, Past
-from sequencing_np.errors import ConfigError
-from sequencing_np.state import Memory, MemorySizes
+from sequencing.attention_scores import EACH, CoverageAttention
+from sequencing.several_memories import GatedAttention, HierarchicalAttention, ParallelAttention
+from sequencing_np.attention import Looked, Past
+from sequencing_np.state import Memory
 
 
 def look(attention: Any, query: Tensor, memory: Memory, past: Past) -> Looked:  # (R, T, Q) -> (R, T, C), (R, T, S)
@@ -39,141 +39,10 @@ def look(attention: Any, query: Tensor, memory: Memory, past: Past) -> Looked:  
     return Looked(context, alignment, past)
 
 
-def attend(scores: Tensor, memory: Memory, dropout: Dropout) -> Attended:  # (B, T, S), Memory -> Attended
-    """Weights and weighted sum of the values."""
-    alignment = masked_softmax(scores, memory.mask[:, None])
-    return Attended(dropout(alignment) @ memory.values, alignment)
-
-
-def same_width(query: int, keys: int, name: str) -> None:
-    """Dot products need one width on both sides."""
-    if query != keys:
-        raise ConfigError(
-            f"{name} attention multiplies queries of width {query} with keys of width {keys}; "
-            f"set encoder.attention_key_size = {query}, or use general attention"
-        )
-
-
-class AdditiveAttention(nn.Module):
-    """v . tanh(W q + b + K): Bahdanau et al. 2015, appendix A.1.2."""
-
-    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
-        super().__init__()
-        if not config.project_keys and sizes.keys != config.size:
-            raise ConfigError(
-                f"attention.size {config.size} with keys of width {sizes.keys} and project_keys = false; "
-                f"set attention.size = {sizes.keys}"
-            )
-        self.query = Linear(query_size, config.size)
-        self.key = Linear(sizes.keys, config.size, bias=False) if config.project_keys else None
-        self.energy = nn.Parameter(torch.empty(config.size).uniform_(-1, 1) * (3 / config.size) ** 0.5)
-        self.dropout = Dropout(config.dropout)
-        self.context_size = sizes.values
-
-    def prepare(self, memory: Memory) -> Memory:
-        return memory._replace(keys=self.key(memory.keys)) if self.key else memory
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
-    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
-        meeting = self.query(query)[:, :, None] + memory.keys[:, None]  # (B, T, S, A)
-        return attend(torch.tanh(meeting) @ self.energy, memory, self.dropout)
-
-
-Attention = AdditiveAttention  # its name in the original framework
-
-
-class DotAttention(nn.Module):
-    """q . k: Luong et al. 2015, equation 8, "dot". Query and keys have one width."""
-
-    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
-        super().__init__()
-        same_width(query_size, sizes.keys, "dot")
-        self.dropout = Dropout(config.dropout)
-        self.context_size = sizes.values
-
-    def prepare(self, memory: Memory) -> Memory:
-        return memory
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
-    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
-        return attend(query @ memory.keys.transpose(1, 2), memory, self.dropout)
-
-
-class ScaledDotAttention(nn.Module):
-    """q . k / sqrt(K): Vaswani et al. 2017, equation 1. Query and keys have one width."""
-
-    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
-        super().__init__()
-        same_width(query_size, sizes.keys, "scaled_dot")
-        self.dropout = Dropout(config.dropout)
-        self.context_size = sizes.values
-
-    def prepare(self, memory: Memory) -> Memory:
-        return memory._replace(keys=memory.keys / memory.keys.shape[-1] ** 0.5)
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
-    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
-        return attend(query @ memory.keys.transpose(1, 2), memory, self.dropout)
-
-
-class GeneralAttention(nn.Module):
-    """q W k: Luong et al. 2015, equation 8, "general"."""
-
-    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
-        super().__init__()
-        self.query = Linear(query_size, sizes.keys, bias=False)
-        self.dropout = Dropout(config.dropout)
-        self.context_size = sizes.values
-
-    def prepare(self, memory: Memory) -> Memory:
-        return memory
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
-    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
-        return attend(self.query(query) @ memory.keys.transpose(1, 2), memory, self.dropout)
-
-
-class MultiHeadAttention(nn.Module):
-    """Several scaled dot attentions side by side: Vaswani et al. 2017, section 3.2.2."""
-
-    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
-        super().__init__()
-        self.heads, self.scale = config.heads, config.head_size() ** -0.5
-        self.query = Linear(query_size, config.size)
-        self.key, self.value = Linear(sizes.keys, config.size), Linear(sizes.values, config.size)
-        self.output = Linear(config.size, config.size)
-        self.dropout = Dropout(config.dropout)
-        self.context_size = config.size
-
-    def split(self, x: Tensor) -> Tensor:  # (B, N, D) -> (B, H, N, D/H)
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
-
-    def prepare(self, memory: Memory) -> Memory:
-        keys = self.split(self.key(memory.keys)).transpose(2, 3)  # (B, H, D/H, S)
-        return memory._replace(keys=keys, values=self.split(self.value(memory.values)))
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
-    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
-        scores = (self.split(self.query(query)) * self.scale) @ memory.keys
-        weights = masked_softmax(scores, memory.mask[:, None, None])  # (B, H, T, S)
-        context = (self.dropout(weights) @ memory.values).transpose(1, 2)
-        return Attended(self.output(context.flatten(2)), weights.mean(dim=1))
-
-
 ATTENTIONS: dict[str, Any] = {
-    "additive": AdditiveAttention,
-    "dot": DotAttention,
-    "scaled_dot": ScaledDotAttention,
-    "general": GeneralAttention,
-    "multi_head": MultiHeadAttention,
+    **EACH,
+    "coverage": CoverageAttention,
+    "parallel": ParallelAttention,
+    "hierarchical": HierarchicalAttention,
+    "gated": GatedAttention,
 }

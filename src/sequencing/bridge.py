@@ -64,9 +64,21 @@ class TanhProjectionBridge(nn.Module):
         return list(torch.tanh(self.projection(summary)).split(self.sizes.size, dim=1))
 
 
+class BroadcastBridge(nn.Module):
+    """One linear image of the summary for each state of a cell, the same for every layer."""
+
+    def __init__(self, sizes: BridgeSizes) -> None:
+        super().__init__()
+        self.sizes, self.projection = sizes, Linear(sizes.summary, sizes.size * sizes.states)
+
+    def forward(self, summary: Tensor) -> list[Tensor]:  # (B, D) -> count x (B, H)
+        return list(self.projection(summary).split(self.sizes.size, dim=1)) * self.sizes.layers
+
+
 BRIDGES: dict[str, Any] = {
     "zero": ZeroBridge,
     "pass_through": PassThroughBridge,
     "projection": ProjectionBridge,
     "tanh_projection": TanhProjectionBridge,
+    "broadcast": BroadcastBridge,
 }

@@ -1,18 +1,23 @@
-"""From a decoder's state to logits, in PyTorch: readouts and output heads. Twin of `sequencing_np.head`.
+"""From a decoder's state to logits, in PyTorch: readouts, output heads, copying. Twin of `sequencing_np.head`.
 
 A readout joins the previous word, the decoder's output and the context, and says what input feeding returns to the
-cells; a head turns the readout into logits. A head of your own is any module that maps (R, T, D) to (R, T, V).
+cells; a head turns the readout into logits; `Copy` lets a decoder repeat source tokens. A head of your own is any
+module that maps (R, T, D) to (R, T, V).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sequencing.layers import Linear
 from sequencing_np.errors import ConfigError
+from sequencing_np.head import smallest_mass
+from sequencing_np.state import Memory
 
 
 class PreviousWordReadout(nn.Module):
@@ -108,6 +113,32 @@ class ReluHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (R, T, D) -> (R, T, V)
         return self.output(torch.relu(self.second(torch.relu(self.first(x)))))
+
+
+class Copy(nn.Module):
+    """The mixture of writing and copying: See et al. 2017, equation 9; the gate reads what the head reads.
+
+    p = g softmax(logits) + (1 - g) times the alignment's mass on the source tokens of each id. It is said as
+    log-probabilities, which a further log-softmax leaves as they are. Source and target share their ids.
+    """
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.gate = Linear(inputs, 1)
+
+    def forward(self, hidden: Tensor, logits: Tensor, alignment: Tensor, memory: Memory) -> Tensor:
+        # (R, T, D), (R, T, V), (R, T, S), Memory -> (R, T, V)
+        tokens, gate = memory.tokens, self.gate(hidden)
+        spoken = functional.log_softmax(logits, dim=-1) + functional.logsigmoid(gate)
+        spoken, alignment, gate = (x.reshape(len(tokens), -1, x.shape[-1]) for x in (spoken, alignment, gate))
+        equal = tokens[:, :, None] == tokens[:, None]  # (B, S, S)
+        first = ~equal.triu(1).any(dim=1)[:, None]  # (B, 1, S): where an id stands for the first time
+        mass = alignment @ equal.to(alignment.dtype)  # (B, N, S)
+        copied = (mass + smallest_mass(np.float64 if mass.dtype == torch.float64 else np.float32)).log()
+        place = tokens[:, None].expand_as(mass)
+        mixed = torch.logaddexp(spoken.gather(2, place), copied + functional.logsigmoid(-gate)).to(spoken.dtype)
+        mixed = torch.where(first, mixed, mixed.detach())  # an id that stands again says the same, learnt from once
+        return spoken.scatter(2, place, mixed).reshape(logits.shape)
 
 
 READOUTS: dict[str, Any] = {"previous_word": PreviousWordReadout, "context": ContextReadout, "luong": LuongReadout}

@@ -77,15 +77,40 @@ def keep_mask(shape: torch.Size, share: float, like: Tensor) -> Tensor:  # -> sh
 
 
 class LookUpOp(nn.Module):
-    """A row of the table for each id, with dropout."""
+    """A row of the table for each id, with dropout; where words have factors, plus a row of each factor's table.
 
-    def __init__(self, count: int, size: int, dropout: float = 0.0) -> None:
+    Then an id is of mixed radix, the word first, and `factors` tells how many values each factor has.
+    """
+
+    def __init__(self, count: int, size: int, dropout: float = 0.0, factors: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(count, size) * size**-0.5)
+        self.factors = nn.ModuleList(LookUpOp(values, size) for values in factors)
+        self.sizes = (count, *factors)
         self.dropout = Dropout(dropout)
 
     def forward(self, ids: Tensor) -> Tensor:  # (...) -> (..., E)
-        return self.dropout(nn.functional.embedding(ids, self.weight))
+        if not self.factors:
+            return self.dropout(nn.functional.embedding(ids, self.weight))
+        count, *sizes = self.sizes
+        vectors = nn.functional.embedding(ids % count, self.weight)
+        for size, table in zip(sizes, self.factors, strict=True):
+            ids = ids // count
+            vectors = vectors + table(ids % size)
+            count = size
+        return self.dropout(vectors)
+
+
+class PositionTable(nn.Module):
+    """A learned vector for each position; positions past the table's end share its last row. Drawn as a LookUpOp is."""
+
+    def __init__(self, count: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(count, size) * size**-0.5)
+
+    def forward(self, first: Tensor | int, length: int) -> Tensor:  # (R, 1), L -> (R, L, E); 0, L -> (L, E)
+        positions = first + torch.arange(length, device=self.weight.device)
+        return nn.functional.embedding(positions.clamp(max=len(self.weight) - 1), self.weight)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:  # (..., S), (..., S) -> (..., S)
@@ -106,3 +131,8 @@ def last(x: Tensor, mask: Tensor) -> Tensor:  # (B, S, D), (B, S) -> (B, D)
     length = mask.sum(dim=1)
     rows = torch.arange(len(x), device=x.device)
     return x[rows, (length - 1).clamp(min=0)] * (length > 0)[:, None]
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:  # (B, S, D), (B, S) -> (B, D)
+    """The mean of the real tokens' vectors; zeros for a sentence without any. `x` is zero at padding."""
+    return x.sum(dim=1) / mask.sum(dim=1).clamp(min=1)[:, None].to(x.dtype)

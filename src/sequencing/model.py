@@ -12,23 +12,26 @@ import torch
 from torch import Tensor, nn
 
 from sequencing.arrays import TorchArrays
+from sequencing.cnn import ConvolutionalDecoder
+from sequencing.composed import READERS, CharacterWordEncoder, SeveralSourcesEncoder
+from sequencing.fixed_vector import FixedVectorDecoder
 from sequencing.layers import LookUpOp
-from sequencing.rnn import StackBidirectionalRNNEncoder, StackRNNEncoder
 from sequencing.rnn_decoder import AttentionRNNDecoder
-from sequencing.self_attention import SelfAttentionEncoder
 from sequencing.self_attention_decoder import SelfAttentionDecoder
 from sequencing_np.errors import ConfigError, ModelError
-from sequencing_np.model import ModelConfig
+from sequencing_np.model import ModelConfig, check_copy, with_words
 from sequencing_np.state import Memory
 
 ENCODERS: dict[str, Any] = {
-    "rnn": StackRNNEncoder,
-    "bidirectional_rnn": StackBidirectionalRNNEncoder,
-    "self_attention": SelfAttentionEncoder,
+    **READERS,
+    "characters_to_words": CharacterWordEncoder,
+    "several_sources": SeveralSourcesEncoder,
 }
 DECODERS: dict[str, Any] = {
     "rnn": AttentionRNNDecoder,
+    "fixed_vector": FixedVectorDecoder,
     "self_attention": SelfAttentionDecoder,
+    "convolutional": ConvolutionalDecoder,
 }
 
 
@@ -37,9 +40,10 @@ class Model(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        check_copy(config)
         self.config = config
         encoder, decoder = config.encoder, config.decoder
-        source = LookUpOp(config.source_size, encoder.embedding_size, encoder.embedding_dropout)
+        source = LookUpOp(config.source_size, encoder.embedding_size, encoder.embedding_dropout, config.source_factors)
         target = LookUpOp(config.target_size, decoder.embedding_size, decoder.embedding_dropout)
         if config.share_embeddings:
             if source.weight.shape != target.weight.shape:
@@ -48,8 +52,14 @@ class Model(nn.Module):
                     "both sides need one vocabulary (vocab.joint = true) and one embedding_size"
                 )
             target.weight = source.weight
-        self.encoder = ENCODERS[encoder.type](encoder, source)
-        self.decoder = DECODERS[decoder.type](decoder, self.encoder.sizes, target)
+        try:
+            self.encoder = ENCODERS[encoder.type](encoder, source)
+            self.decoder = DECODERS[decoder.type](decoder, self.encoder.sizes, target)
+        except KeyError as row:  # the ground floor's tables have it, or the configuration had been refused
+            raise ConfigError(
+                f"no table of `sequencing` has the row {row}, only one of `sequencing_np`; import the module that adds "
+                "it for PyTorch too (--import MODULE)"
+            ) from row
 
     @property
     def arrays(self) -> TorchArrays:
@@ -59,7 +69,8 @@ class Model(nn.Module):
     def encode(self, source: np.ndarray | Tensor, mask: np.ndarray | Tensor) -> Memory:  # (B, S), (B, S) -> Memory
         """What the encoder says of a batch of ids; padding stands at the end and is false in the mask."""
         native = self.arrays.native
-        return self.encoder(*(native(x) if isinstance(x, np.ndarray) else x for x in (source, mask)))
+        memory: Memory = self.encoder(*(native(x) if isinstance(x, np.ndarray) else x for x in (source, mask)))
+        return with_words(memory, self.config.source_size) if self.config.source_factors else memory
 
     def weights(self) -> dict[str, np.ndarray]:
         """Name -> array of every parameter, each shared one once: what the runtime loads."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sequencing.layers import PositionTable
 from sequencing_np.positions import BASE, BUCKETS, FAR, PositionSizes, buckets, slopes
 
 
@@ -50,17 +51,14 @@ class SinusoidalPositions(NoPositions):
 
 
 class LearnedPositions(NoPositions):
-    """A row of a learned table, whose last row serves all later positions: Gehring et al. 2017, section 3.1.
-
-    Drawn as the embeddings are.
-    """
+    """A row of a learned table, whose last row serves all later positions: Gehring et al. 2017, section 3.1."""
 
     def __init__(self, sizes: PositionSizes) -> None:
         super().__init__(sizes)
-        self.weight = nn.Parameter(torch.randn(sizes.longest, sizes.width) * sizes.width**-0.5)
+        self.table = PositionTable(sizes.learned, sizes.width)
 
     def enter(self, x: Tensor, positions: Tensor) -> Tensor:  # (R, T, D), (1, T) -> (R, T, D)
-        return x + nn.functional.embedding(positions.clamp(max=len(self.weight) - 1), self.weight)
+        return x + self.table(positions[:, :1], x.shape[1])
 
 
 class RotaryPositions(NoPositions):

@@ -1,7 +1,7 @@
-"""Recurrent cells, stacks of them, and the recurrent encoders, in PyTorch. Twin of `sequencing_np.rnn`.
+"""Stacks of recurrent cells, and the recurrent encoders, in PyTorch. Twin of `sequencing_np.rnn`.
 
-A cell runs over T tokens from a state with PyTorch's fused kernels. Past the end of a sentence an encoder's outputs
-are zero; the backward direction reads each sentence reversed, which costs less on a CPU than packing.
+Past the end of a sentence an encoder's outputs are zero; the backward direction reads each sentence reversed, which
+costs less on a CPU than packing. What a cell does at a step is not known here.
 """
 
 from __future__ import annotations
@@ -10,90 +10,30 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
+from sequencing.cells import CELLS
 from sequencing.layers import Dropout, Linear, LookUpOp, last, reverse
-from sequencing.recurrence import GRURecurrence, LSTMRecurrence, written_out
-from sequencing_np.rnn import Ran, RNNEncoderConfig, StackConfig, memory_sizes
+from sequencing_np.cells import Ran
+from sequencing_np.config import require
+from sequencing_np.rnn import NO_TABLE, RNNEncoderConfig, StackConfig, memory_sizes
 from sequencing_np.state import Memory
-
-
-def initialise(cell: Any, gates: int) -> None:
-    """Glorot-uniform input matrices, orthogonal recurrent ones (gate by gate), zero biases."""
-    with torch.no_grad():
-        for weight in cell.weight_ih_l0.chunk(gates):
-            nn.init.xavier_uniform_(weight)
-        for weight in cell.weight_hh_l0.chunk(gates):
-            nn.init.orthogonal_(weight)
-        cell.bias_ih_l0.zero_()
-        cell.bias_hh_l0.zero_()
-
-
-def input_weights(cell: Any) -> tuple[Tensor, Tensor]:
-    """Matrix and bias of a cell's input."""
-    return cell.weight_ih_l0, cell.bias_ih_l0
-
-
-class RNNCell(nn.RNN):
-    """h = tanh(W x + U h + b): Elman 1990."""
-
-    count = 1  # arrays in its state
-
-    def __init__(self, input_size: int, size: int) -> None:
-        super().__init__(input_size, size, batch_first=True)
-        initialise(self, 1)
-
-    def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
-        outputs, h = self(x, states[0][None])
-        return Ran(outputs, (h[0],))
-
-
-class GRUCell(nn.GRU):
-    """Gated recurrent unit in the form whose reset gate acts after the product: Cho et al. 2014, as in cuDNN."""
-
-    count = 1
-
-    def __init__(self, input_size: int, size: int) -> None:
-        super().__init__(input_size, size, batch_first=True)
-        initialise(self, 3)
-
-    def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
-        if written_out(x):
-            given = linear(x.transpose(0, 1), *input_weights(self))
-            after = GRURecurrence.apply(given, states[0], self.weight_hh_l0, self.bias_hh_l0)
-            return Ran(after.transpose(0, 1), (after[-1],))
-        outputs, h = self(x, states[0][None])
-        return Ran(outputs, (h[0],))
-
-
-class LSTMCell(nn.LSTM):
-    """Long short-term memory with forget gate: Gers et al. 2000.
-
-    The forget gate's bias starts at 1 (Jozefowicz et al. 2015).
-    """
-
-    count = 2
-
-    def __init__(self, input_size: int, size: int) -> None:
-        super().__init__(input_size, size, batch_first=True)
-        initialise(self, 4)
-        input_weights(self)[1].data[size : 2 * size] = 1.0
-
-    def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), 2 x (B, H) -> (B, T, H), 2 x (B, H)
-        if written_out(x):
-            given = linear(x.transpose(0, 1), *input_weights(self))
-            after, cells = LSTMRecurrence.apply(given, *states, self.weight_hh_l0, self.bias_hh_l0)
-            return Ran(after.transpose(0, 1), (after[-1], cells[-1]))
-        outputs, (h, c) = self(x, (states[0][None], states[1][None]))
-        return Ran(outputs, (h[0], c[0]))
-
-
-CELLS: dict[str, Any] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
 
 
 def zero_states(x: Tensor, count: int, size: int) -> tuple[Tensor, ...]:  # -> count x (B, H)
     """The states of one cell before the first token."""
     return (x.new_zeros(len(x), size),) * count
+
+
+def read_one_hot(config: RNNEncoderConfig, embedding: LookUpOp | None, cells: list[Any]) -> None:
+    """With one-hot words a fixed identity, which is no weight, takes the place of the first cells' input matrices."""
+    if not config.one_hot:
+        return
+    require(embedding is not None, NO_TABLE)
+    places = torch.eye(config.embedding_size).chunk(len(cells))
+    for cell, matrix in zip(cells, places, strict=True):
+        del cell.weight_ih_l0
+        cell.register_buffer("weight_ih_l0", None, persistent=False)
+        cell.weight_ih_l0 = matrix.clone()  # PyTorch's cells notice an assignment, and nothing else
 
 
 class LayerEnd(nn.Module):
@@ -177,6 +117,7 @@ class StackRNNEncoder(nn.Module):
         self.sizes = memory_sizes(config, 1)
         self.embedding: Any = embedding  # None: an encoder inside another one is given vectors
         self.stack = RecurrentStack(config.stack, config.embedding_size)
+        read_one_hot(config, embedding, [self.stack.layers[0].cell])
         self.key = Linear(self.sizes.values, config.attention_key_size) if config.attention_key_size else None
 
     def forward(self, source: Tensor, mask: Tensor) -> Memory:  # (B, S), (B, S) -> Memory
@@ -199,7 +140,8 @@ class StackBidirectionalRNNEncoder(nn.Module):
         self.embedding: Any = embedding  # None: an encoder inside another one is given vectors
         width = config.stack.projection or 2 * config.stack.size
         inputs = [config.embedding_size] + [width] * (config.stack.layers - 1)
-        self.layers = nn.ModuleList(BidirectionalLayer(config.stack, size) for size in inputs)
+        self.layers: Any = nn.ModuleList(BidirectionalLayer(config.stack, size) for size in inputs)
+        read_one_hot(config, embedding, [self.layers[0].left_to_right, self.layers[0].right_to_left])
         self.key = Linear(self.sizes.values, config.attention_key_size) if config.attention_key_size else None
 
     def forward(self, source: Tensor, mask: Tensor) -> Memory:  # (B, S), (B, S) -> Memory

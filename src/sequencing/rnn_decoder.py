@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
 from sequencing.bridge import BRIDGES
-from sequencing.head import HEADS, READOUTS
+from sequencing.cells import CELLS
+from sequencing.head import HEADS, READOUTS, Copy
 from sequencing.layers import Dropout, LookUpOp
-from sequencing.rnn import CELLS, RecurrentStack
+from sequencing.rnn import RecurrentStack
 from sequencing_np.bridge import BridgeSizes
 from sequencing_np.rnn_decoder import RNNDecoderConfig
 from sequencing_np.state import Memory, MemorySizes, Output, State
@@ -32,8 +33,8 @@ class AttentionRNNDecoder(nn.Module):
         super().__init__()
         self.config, self.embedding = config, embedding
         cell = config.stack
-        self.cell_states = CELLS[cell.cell].count
-        self.bridge = BRIDGES[config.bridge](BridgeSizes(sizes.summary, cell.size, cell.layers * self.cell_states))
+        bridge_sizes = BridgeSizes(sizes.summary, cell.size, cell.layers, CELLS[cell.cell].count)
+        self.bridge = BRIDGES[config.bridge](bridge_sizes)
         output = cell.projection or cell.size
         self.attention = ATTENTIONS[config.attention.type](config.attention, output, sizes)
         context = self.attention.context_size
@@ -43,6 +44,7 @@ class AttentionRNNDecoder(nn.Module):
         self.dropout = Dropout(config.readout_dropout)
         table = embedding.weight if config.tie_embeddings else None
         self.head = head or HEADS[config.head](self.readout.size, config.head_size, len(embedding.weight), table)
+        self.copy = Copy(self.readout.size) if config.copy else None
 
     @property
     def arrays(self) -> TorchArrays:
@@ -50,9 +52,7 @@ class AttentionRNNDecoder(nn.Module):
         return TorchArrays(self.embedding.weight.device)
 
     def start(self, memory: Memory) -> State:
-        states = self.bridge(memory.summary)
-        count = self.cell_states
-        stack = tuple(tuple(states[layer : layer + count]) for layer in range(0, len(states), count))
+        stack = self.bridge.sizes.by_layer(self.bridge(memory.summary))
         fed = memory.values.new_zeros(len(memory.mask), self.fed_size)
         return State(self.attention.prepare(memory), (stack, fed, self.attention.begin(memory)))
 
@@ -71,4 +71,7 @@ class AttentionRNNDecoder(nn.Module):
             said.append((readout, alignment))
         readout, alignment = (self.arrays.join(list(parts)) for parts in zip(*said, strict=True))
         hidden = self.dropout(readout)
-        return Output(self.head(hidden), hidden, alignment), State(state.memory, (stack, fed, past))
+        logits = self.head(hidden)
+        if self.copy:
+            logits = self.copy(hidden, logits, alignment, state.memory)
+        return Output(logits, hidden, alignment), State(state.memory, (stack, fed, past))

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sequencing_np.config import Origin, build, choose, override, read_json, read_toml, require, to_dict
+from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.model import model_config
+from sequencing_np.special import tag_pattern
 from sequencing_np.translate import SearchConfig
 
 Files = tuple[str | tuple[str, ...], ...]  # "pairs.tsv.gz" or ("text.en.gz", "text.de.gz")
@@ -47,14 +49,36 @@ class SideConfig:
     min_count: int = 1  # rarer tokens become UNK
     file: str = ""  # read from this file instead: `token` or `token<TAB>count` lines, or a .json vocabulary;
     # relative to the configuration file, as data is
+    tags: tuple[str, ...] = ()  # always one token of their own, such as <2de>; never left out of the vocabulary
+    factors: int = 0  # of the source only: how many stand after each word, as in word|factor1|factor2
+    factor_separator: str = "|"  # what stands between them
 
     def __post_init__(self) -> None:
         choose(dict.fromkeys(LEVELS), self.level, "level")
-        require(self.size >= 5, f"size {self.size}: must be at least 5 (four special ids and a token)")
+        least = 5 + len(self.tags)
+        require(self.size >= least, f"size {self.size}: must be at least {least} (four special ids, tags and a token)")
         require(self.min_count >= 1, f"min_count {self.min_count}: must be 1 or more")
+        require(self.factors >= 0, f"factors {self.factors}: must be 0 (none) or more")
+        separates = bool(self.factor_separator) and not any(map(str.isspace, self.factor_separator))
+        require(separates, f"factor_separator {self.factor_separator!r}: must be a text without white space")
+        try:
+            tag_pattern(self.tags, self.separator)
+        except DataError as error:
+            raise ConfigError(f"tags {list(self.tags)}: {error}") from None
+        if self.factors:
+            alike = set(self.factor_separator) & set(self.separator)
+            require(self.level in FACTORED, f"factors {self.factors}: the level must be one of {', '.join(FACTORED)}")
+            require(bool(self.separator), f"factors {self.factors}: set delimiter, which stands between two tokens")
+            require(not alike, f"factor_separator {self.factor_separator!r}: the delimiter has a character of it")
+
+    @property
+    def separator(self) -> str:
+        """What stands between two tokens; empty where each character is one, or subwords are."""
+        return {"words": " ", "delimited": self.delimiter}.get(self.level, "")
 
 
 LEVELS = ("words", "characters", "delimited", "subwords")
+FACTORED = ("words", "delimited")  # those of which a token may have factors
 
 
 @dataclass(frozen=True)
@@ -64,6 +88,10 @@ class VocabConfig:
     source: SideConfig = field(default_factory=SideConfig)
     target: SideConfig = field(default_factory=SideConfig)
     joint: bool = False  # one vocabulary for both sides, as `source` describes it
+
+    def __post_init__(self) -> None:
+        factors = self.target.factors
+        require(factors == 0, f"target.factors {factors}: only source text can have factors; leave it out")
 
 
 @dataclass(frozen=True)
@@ -113,6 +141,7 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     clip: float = 1.0  # largest norm of the gradient; 0: unbounded
     label_smoothing: float = 0.0
+    coverage: float = 0.0  # weight of the loss for looking at a token again (See et al. 2017, equation 12)
     normalize: str = "tokens"  # a row of NORMALIZERS in `sequencing.loss`
     teacher: SamplingConfig = field(default_factory=SamplingConfig)
     average: float = 0.0  # decay of the exponential moving average that is validated and saved; 0: none
@@ -145,7 +174,8 @@ class TrainConfig:
 
 
 NOT_NEGATIVE = (
-    "steps", "epochs", "minutes", "patience", "clip", "weight_decay", "samples", "seed", "threads", "save_minutes",
+    "steps", "epochs", "minutes", "patience", "clip", "coverage", "weight_decay", "samples",
+    "seed", "threads", "save_minutes",
 )  # fmt: skip
 
 

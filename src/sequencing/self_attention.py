@@ -10,25 +10,17 @@ all matrices of layer l by sqrt(l) (Zhang et al. 2019, equation 8: depth-scaled)
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from sequencing.layers import ACTIVATIONS, NORMS, Dropout, Linear, LookUpOp
+from sequencing.layers import ACTIVATIONS, NORMS, Dropout, Linear, LookUpOp, masked_mean
 from sequencing.positions import POSITIONS
 from sequencing_np.positions import PositionSizes
-from sequencing_np.self_attention import BlocksConfig, SelfAttentionEncoderConfig
+from sequencing_np.self_attention import BlocksConfig, Scope, SelfAttentionEncoderConfig
 from sequencing_np.state import Memory, MemorySizes
-
-
-class Scope(NamedTuple):
-    """What self-attention is told of the tokens it is given."""
-
-    scheme: Any  # a row of POSITIONS, built
-    positions: Tensor  # (1, T) where the tokens stand
-    mask: Tensor | None  # (B, N) true on real tokens; None: each token sees those before it and itself
 
 
 class SelfAttention(nn.Module):
@@ -67,18 +59,23 @@ class SelfAttention(nn.Module):
             query, key = self.query_norm(query), self.key_norm(key)
         query, key = (scope.scheme.turn(part, scope.positions) for part in (query, key))
         key, value = (torch.cat(pair, dim=2) for pair in zip(cache, (key, value), strict=True))
-        context = scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            visible(scope, key.shape[2], query),
-            self.share if self.training else 0.0,
-            enable_gqa=self.groups < self.heads,
-        )
+        mask, share = visible(scope, key.shape[2], query), self.share if self.training else 0.0
+        context = fused(query, key, value, mask, share)
         return self.output(context.transpose(1, 2).flatten(2)), (key, value)
 
 
-def visible(scope: Scope, count: int, like: Tensor) -> Tensor | None:  # N -> (1 or B, 1 or H, T, N)
+def fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float) -> Tensor:
+    # (R, H, T, D), (R, G, N, D), (R, G, N, D), (..., T, N) -> (R, H, T, D)
+    """PyTorch's kernel; on a CPU never in bfloat16, in which its backward pass is fifteen times slower."""
+    grouped = key.shape[1] < query.shape[1]
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16:
+        return scaled_dot_product_attention(query, key, value, mask, dropout, enable_gqa=grouped)
+    with torch.autocast("cpu", enabled=False):
+        wide = (query.float(), key.float(), value.float(), mask if mask.dtype == torch.bool else mask.float())
+        return scaled_dot_product_attention(*wide, dropout, enable_gqa=grouped)
+
+
+def visible(scope: Scope, count: int, like: Tensor) -> Tensor:  # N -> (1 or B, 1 or H, T, N)
     """Which of the N keys a query sees, as true and false, or as a bias that is -inf where it must not look."""
     places = torch.arange(count, device=like.device)[None]
     if scope.mask is None:
@@ -109,8 +106,8 @@ class FeedForward(nn.Module):
         return self.outer(self.dropout(self.activation(gate) * value))
 
 
-class Around(nn.Module):
-    """What stands around a part of a block: dropout, and the sum with its input, before or after the norm."""
+class Residual(nn.Module):
+    """The sum of a part of a block, after dropout, with its input, and the norm before or after it."""
 
     def __init__(self, config: BlocksConfig) -> None:
         super().__init__()
@@ -129,7 +126,7 @@ class EncoderBlock(nn.Module):
 
     def __init__(self, config: BlocksConfig, width: int) -> None:
         super().__init__()
-        self.around = Around(config)
+        self.residual = Residual(config)
         self.mixer, self.mixer_norm = SelfAttention(config, width), NORMS[config.norm](width)
         self.feed_forward, self.feed_forward_norm = FeedForward(config, width), NORMS[config.norm](width)
 
@@ -138,11 +135,10 @@ class EncoderBlock(nn.Module):
         return [*self.mixer.writers(), self.feed_forward.outer.weight]
 
     def forward(self, x: Tensor, scope: Scope) -> Tensor:  # (B, S, D) -> (B, S, D)
-        around = self.around
-        mixed, _ = self.mixer(around.before(x, self.mixer_norm), scope, self.mixer.begin(x))
-        x = around.after(x, mixed, self.mixer_norm)
-        fed = self.feed_forward(around.before(x, self.feed_forward_norm))
-        return around.after(x, fed, self.feed_forward_norm)
+        before, after = self.residual.before, self.residual.after
+        mixed, _ = self.mixer(before(x, self.mixer_norm), scope, self.mixer.begin(x))
+        x = after(x, mixed, self.mixer_norm)
+        return after(x, self.feed_forward(before(x, self.feed_forward_norm)), self.feed_forward_norm)
 
 
 def scale_by_depth(blocks: Any, pre_norm: bool) -> None:
@@ -155,11 +151,6 @@ def scale_by_depth(blocks: Any, pre_norm: bool) -> None:
             weight.data /= (sublayers if pre_norm else depth) ** 0.5
 
 
-def mean_of(values: Tensor, mask: Tensor) -> Tensor:  # (B, S, D), (B, S) -> (B, D)
-    """The mean over the real tokens; zeros for a sentence without any."""
-    return values.sum(dim=1) / mask.sum(dim=1).clamp(min=1)[:, None].to(values.dtype)
-
-
 class SelfAttentionEncoder(nn.Module):
     """Blocks in which every token looks at all tokens; the summary is the mean of what they say."""
 
@@ -170,7 +161,7 @@ class SelfAttentionEncoder(nn.Module):
         self.sizes = MemorySizes(config.attention_key_size or width, width, width)
         self.scale, self.drop = width**0.5, own.layer_drop
         self.embedding: Any = embedding  # None: an encoder inside another one is given vectors
-        self.positions = POSITIONS[own.positions](PositionSizes(width, own.heads, own.longest, False))
+        self.positions = POSITIONS[own.positions](PositionSizes(width, own.heads, own.max_positions, False))
         self.dropout = Dropout(own.dropout)
         self.blocks = nn.ModuleList(EncoderBlock(own, width) for _ in range(own.layers))
         scale_by_depth(self.blocks, own.pre_norm)
@@ -188,4 +179,4 @@ class SelfAttentionEncoder(nn.Module):
             if not (self.training and self.drop and torch.rand(()) < self.drop):
                 x = block(x, scope)
         values = (self.norm(x) if self.norm else x) * mask[..., None]
-        return Memory(self.key(values) if self.key else values, values, mask, mean_of(values, mask), tokens)
+        return Memory(self.key(values) if self.key else values, values, mask, masked_mean(values, mask), tokens)

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
+from sequencing.cells import CELLS
 from sequencing.head import HEADS
 from sequencing.layers import NORMS, Dropout, Linear, LookUpOp
 from sequencing.positions import POSITIONS
-from sequencing.rnn import CELLS
-from sequencing.self_attention import Around, FeedForward, Scope, SelfAttention, scale_by_depth
+from sequencing.self_attention import FeedForward, Residual, SelfAttention, scale_by_depth
 from sequencing_np.attention import Past
 from sequencing_np.positions import PositionSizes
-from sequencing_np.self_attention import BlocksConfig
+from sequencing_np.self_attention import BlocksConfig, Scope
 from sequencing_np.self_attention_decoder import SelfAttentionDecoderConfig, Spoken
 from sequencing_np.state import Memory, MemorySizes, Output, State
 
@@ -57,7 +57,7 @@ class DecoderBlock(nn.Module):
         super().__init__()
         own, width = config.blocks, config.embedding_size
         norm = NORMS[own.norm]
-        self.around = Around(own)
+        self.residual = Residual(own)
         self.mixer, self.mixer_norm = MIXERS[config.mixer](own, width), norm(width)
         self.attention_norm = norm(width)
         self.attention = ATTENTIONS[config.attention.type](config.attention, width, sizes)
@@ -71,13 +71,13 @@ class DecoderBlock(nn.Module):
 
     def forward(self, x: Tensor, scope: Scope, memory: Memory, cache: tuple[Any, Past]) -> Spoken:
         # (R, T, D), Memory -> (R, T, D), (R, T, S)
-        around = self.around
-        mixed, after = self.mixer(around.before(x, self.mixer_norm), scope, cache[0])
-        x = around.after(x, mixed, self.mixer_norm)
-        context, alignment, past = look(self.attention, around.before(x, self.attention_norm), memory, cache[1])
-        x = around.after(x, self.context(context) if self.context else context, self.attention_norm)
-        fed = self.feed_forward(around.before(x, self.feed_forward_norm))
-        return Spoken(around.after(x, fed, self.feed_forward_norm), alignment, (after, past))
+        before, after = self.residual.before, self.residual.after
+        mixed, kept = self.mixer(before(x, self.mixer_norm), scope, cache[0])
+        x = after(x, mixed, self.mixer_norm)
+        context, alignment, past = look(self.attention, before(x, self.attention_norm), memory, cache[1])
+        x = after(x, self.context(context) if self.context else context, self.attention_norm)
+        x = after(x, self.feed_forward(before(x, self.feed_forward_norm)), self.feed_forward_norm)
+        return Spoken(x, alignment, (kept, past))
 
 
 class SelfAttentionDecoder(nn.Module):
@@ -92,7 +92,7 @@ class SelfAttentionDecoder(nn.Module):
         own, width = config.blocks, config.embedding_size
         own.head_size(width, "decoder")
         self.scale, self.drop = width**0.5, own.layer_drop
-        self.positions = POSITIONS[own.positions](PositionSizes(width, own.heads, own.longest, True))
+        self.positions = POSITIONS[own.positions](PositionSizes(width, own.heads, own.max_positions, True))
         self.dropout = Dropout(own.dropout)
         self.blocks: Any = nn.ModuleList(DecoderBlock(config, sizes) for _ in range(own.layers))
         scale_by_depth(self.blocks, own.pre_norm)

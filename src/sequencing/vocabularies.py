@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from sequencing.data.corpus import Corpus
 from sequencing.data.subword_training import train_subwords
 from sequencing.run_config import SideConfig, VocabConfig
-from sequencing_np.errors import ConfigError
-from sequencing_np.vocab import Vocabulary, build_vocab, load_vocab, read_vocab
+from sequencing_np.errors import ConfigError, DataError
+from sequencing_np.factors import FactoredVocab, FactorReader
+from sequencing_np.model import ModelConfig
+from sequencing_np.vocab import Vocab, Vocabulary, build_vocab, load_vocab, read_vocab
 
 Lines = Callable[[], Iterator[str]]
 
@@ -29,24 +34,104 @@ def both_sides(corpus: Corpus) -> Iterator[str]:
     return (text for pair in corpus.pairs() for text in pair)
 
 
-DELIMITERS = {"words": " ", "characters": ""}
+def factor_reader(config: SideConfig) -> FactorReader:
+    """What takes factors off the words of a side."""
+    return FactorReader(config.factors, config.factor_separator, config.separator, config.tags)
+
+
+def check_factors(config: SideConfig, corpus: Corpus) -> None:
+    """DataError, with file and line, where a source token has not the factors that its configuration speaks of."""
+    if not config.factors:
+        return
+    reader = factor_reader(config)
+    for source, _, file, line in corpus.entries():
+        try:
+            reader.words_of(source)
+        except DataError as error:
+            raise DataError(f"{file}:{line}: {error}") from None
 
 
 def build_side(config: SideConfig, lines: Iterator[str]) -> Vocabulary:
     """One vocabulary, as its configuration describes it."""
-    delimiter = DELIMITERS.get(config.level, config.delimiter)
+    if Path(config.file).suffix == ".json":
+        return agreeing(load_vocab(config.file), config)
+    if config.factors:
+        return build_factored(config, lines, iter(()))
+    if config.level == "subwords" and not config.file:
+        return train_subwords(lines, config.size, tags=config.tags)
+    return build_words(config, lines)
+
+
+def build_words(config: SideConfig, lines: Iterator[str]) -> Vocab:
+    """Words, characters, or what a delimiter separates."""
     if config.file:
-        return load_vocab(config.file) if Path(config.file).suffix == ".json" else read_vocab(config.file, delimiter)
-    if config.level == "subwords":
-        return train_subwords(lines, config.size)
-    return build_vocab(lines, delimiter, config.min_count, config.size)
+        return read_vocab(config.file, config.separator, tags=config.tags)
+    return build_vocab(lines, config.separator, config.min_count, config.size, tags=config.tags)
+
+
+def build_factored(config: SideConfig, lines: Iterator[str], plain: Iterator[str]) -> FactoredVocab:
+    """Words and the values of their factors; the words of `plain` lines, which have no factors, count too."""
+    reader = factor_reader(config)
+    words = map(reader.words_of, lines)
+    vocab = build_words(config, chain(words, plain))
+    for _ in words:  # where the words come from a file, their factors still come from the text
+        pass
+    return FactoredVocab(vocab, reader.values(), config.factor_separator)
+
+
+def agreeing(vocab: Vocabulary, config: SideConfig) -> Vocabulary:
+    """A vocabulary that was saved whole; ConfigError where the configuration says otherwise."""
+    if config.tags and set(config.tags) != set(vocab.tags):
+        raise ConfigError(
+            f"{config.file}: its tags are {list(vocab.tags)}, tags is {list(config.tags)}; leave tags out, or give "
+            "another file"
+        )
+    if config.factors != len(vocab.factor_sizes):
+        raise ConfigError(
+            f"{config.file}: it has {len(vocab.factor_sizes)} factors, factors is {config.factors}; "
+            f"set factors = {len(vocab.factor_sizes)}, or give another file"
+        )
+    return vocab
 
 
 def build_vocabularies(config: VocabConfig, corpus: Corpus) -> tuple[Vocabulary, Vocabulary]:
-    """The vocabularies of source and target; the same one twice where they are joint."""
-    if config.joint:
-        if config.target not in (SideConfig(), config.source):
-            raise ConfigError("vocab.joint = true: one vocabulary, described by vocab.source; leave vocab.target out")
+    """The vocabularies of source and target; the same one twice where they are joint.
+
+    Where the source has factors, the joint one is that of the words.
+    """
+    if not config.joint:
+        return build_side(config.source, source_lines(corpus)), build_side(config.target, target_lines(corpus))
+    if config.target not in (SideConfig(), config.source):
+        raise ConfigError("vocab.joint = true: one vocabulary, described by vocab.source; leave vocab.target out")
+    if not config.source.factors:
         joint = build_side(config.source, both_sides(corpus))
         return joint, joint
-    return build_side(config.source, source_lines(corpus)), build_side(config.target, target_lines(corpus))
+    if Path(config.source.file).suffix == ".json":
+        raise ConfigError("vocab.joint = true with factors: vocab.source.file must be lines of words, not .json")
+    factored = build_factored(config.source, source_lines(corpus), target_lines(corpus))
+    return factored, factored.words
+
+
+def with_symbols(encoder: Any, source: Vocabulary) -> Any:
+    """An encoder's configuration with the ids that it looks for, in the fields marked with a token or a special id."""
+    found = {}
+    for field in fields(encoder):
+        token, special = field.metadata.get("token"), field.metadata.get("special")
+        if special:
+            found[field.name] = source.special._asdict()[special]
+        elif token and token not in source.tokens:
+            raise ConfigError(
+                f"the encoder {encoder.type} looks for {token!r}, and the source vocabulary has no such token; "
+                'set vocab.source.level = "characters"'
+            )
+        elif token:
+            found[field.name] = source.tokens.index(token)
+    return replace(encoder, **found)
+
+
+def completed(model: ModelConfig, source: Vocabulary, target: Vocabulary) -> ModelConfig:
+    """An architecture with what the vocabularies say of it."""
+    encoder = with_symbols(model.encoder, source)
+    return replace(
+        model, encoder=encoder, source_size=len(source), target_size=len(target), source_factors=source.factor_sizes
+    )

@@ -11,15 +11,26 @@ from typing import Any
 import numpy as np
 
 from sequencing_np.layers import Linear
+from sequencing_np.state import Array
 
 
 @dataclass(frozen=True)
 class BridgeSizes:
-    """What a bridge has to fill: `count` vectors of width `size`, from a summary of width `summary`."""
+    """What a bridge has to fill: vectors of width `size`, from a summary of width `summary`."""
 
     summary: int
     size: int
-    count: int
+    layers: int
+    states: int  # of the cell of each layer
+
+    @property
+    def count(self) -> int:
+        """Vectors to fill, layer by layer."""
+        return self.layers * self.states
+
+    def by_layer(self, vectors: list[Array]) -> tuple[tuple[Array, ...], ...]:
+        """What a bridge yields, as the states of a stack."""
+        return tuple(tuple(vectors[k : k + self.states]) for k in range(0, self.count, self.states))
 
 
 class ZeroBridge:
@@ -62,9 +73,20 @@ class TanhProjectionBridge:
         return np.split(np.tanh(self.projection(summary)), self.sizes.count, axis=1)
 
 
+class BroadcastBridge:
+    """One linear image of the summary for each state of a cell, the same for every layer."""
+
+    def __init__(self, sizes: BridgeSizes, *, projection: dict[str, Any]) -> None:
+        self.sizes, self.projection = sizes, Linear(**projection)
+
+    def __call__(self, summary: np.ndarray) -> list[np.ndarray]:  # (B, D) -> count x (B, H)
+        return np.split(self.projection(summary), self.sizes.states, axis=1) * self.sizes.layers
+
+
 BRIDGES: dict[str, Any] = {
     "zero": ZeroBridge,
     "pass_through": PassThroughBridge,
     "projection": ProjectionBridge,
     "tanh_projection": TanhProjectionBridge,
+    "broadcast": BroadcastBridge,
 }

@@ -19,6 +19,7 @@ from sequencing_np.config import nearest
 from sequencing_np.errors import DataError, SequencingError, UsageError
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as a shell says it
+IMPORT = "a module of your own that adds parts to the tables (docs/extending.md); give it again for another one"
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
@@ -103,7 +104,10 @@ def dispatch(program: Program, argv: list[str]) -> None:
             module = cast(CommandModule, import_module(command.module))
             parser = Parser(f"{program.call} {words}", (module.__doc__ or "").strip(), module.EXAMPLES.strip())
             module.add_arguments(parser)
-            module.run(parser.parse_args(argv[count:]))
+            parser.add_argument("--import", dest="imports", action="append", default=[], metavar="MODULE", help=IMPORT)
+            arguments = parser.parse_args(argv[count:])
+            import_parts(arguments.imports)
+            module.run(arguments)
             return
     parser = front(program)
     if not argv:
@@ -115,6 +119,23 @@ def dispatch(program: Program, argv: list[str]) -> None:
         parser.error(f"no command {argv[0]!r}; {nearest(argv[0], program.commands)}")
     parser.parse_args(argv)
     parser.error(f"{argv[0]!r} stands before the command; options follow it")
+
+
+def import_parts(modules: Sequence[str]) -> None:
+    """Import what adds a user's own parts to the tables; the current folder is searched first, as `python -m` does."""
+    here = os.getcwd()  # noqa: PTH109 (sys.path holds texts)
+    if modules and not {"", here} & set(sys.path):
+        sys.path.insert(0, here)
+    for name in modules:
+        try:
+            import_module(name)
+        except Exception as error:  # noqa: BLE001 (it is the user's module: whatever is wrong in it is theirs to mend)
+            if isinstance(error, ModuleNotFoundError) and error.name == name:
+                place = "no such module in the current folder or among the installed ones"
+                raise UsageError(f"--import {name}: {place}; write `parts` for the file parts.py") from None
+            frames = [each for each in traceback.extract_tb(error.__traceback__) if "importlib" not in each.filename]
+            place = "".join(f"{each.filename}:{each.lineno}: " for each in frames[1:][-1:])  # a SyntaxError has its own
+            raise UsageError(f"--import {name}: {place}{type(error).__name__}: {error}; mend that module") from error
 
 
 def front(program: Program) -> Parser:

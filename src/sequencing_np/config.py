@@ -137,7 +137,8 @@ def describe(hint: Any) -> str:
 def choose(table: Mapping[str, Any], name: Any, place: str) -> Any:
     """The row of a table, or a ConfigError that names the nearest one."""
     if not isinstance(name, str) or name not in table:
-        raise ConfigError(f"{place} = {name!r}: {nearest(str(name), table)}")
+        own = "if a module of your own adds it, import that (--import MODULE)"
+        raise ConfigError(f"{place} = {name!r}: {nearest(str(name), table)}; {own}")
     return table[name]
 
 

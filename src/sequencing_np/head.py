@@ -1,7 +1,7 @@
-"""From a decoder's state to logits, in NumPy: readouts and output heads. Twin of `sequencing.head`.
+"""From a decoder's state to logits, in NumPy: readouts, output heads, copying. Twin of `sequencing.head`.
 
 A readout joins the previous word, the decoder's output and the context, and says what input feeding returns to the
-cells; a head turns the readout into logits.
+cells; a head turns the readout into logits; `Copy` lets a decoder repeat source tokens.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from sequencing_np.config import require
 from sequencing_np.layers import Linear, relu
+from sequencing_np.state import Memory
 
 Weights = dict[str, Any]
 
@@ -94,6 +96,36 @@ class ReluHead:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (R, T, D) -> (R, T, V)
         return self.output(relu(self.second(relu(self.first(x)))))
+
+
+class Copy:
+    """The mixture of writing and copying: See et al. 2017, equation 9; the gate reads what the head reads.
+
+    p = g softmax(logits) + (1 - g) times the alignment's mass on the source tokens of each id. It is said as
+    log-probabilities, which a further log-softmax leaves as they are. Source and target share their ids.
+    """
+
+    def __init__(self, *, gate: Weights) -> None:
+        self.gate = Linear(**gate)
+        require(self.gate.weight.shape[1] == 1, "the gate of a copy has one unit")
+
+    def __call__(self, hidden: np.ndarray, logits: np.ndarray, alignment: np.ndarray, memory: Memory) -> np.ndarray:
+        # (R, T, D), (R, T, V), (R, T, S), Memory -> (R, T, V)
+        tokens, gate = memory.tokens, self.gate(hidden)
+        highest = logits.max(axis=-1, keepdims=True)
+        spoken = logits - (highest + np.log(np.exp(logits - highest).sum(axis=-1, keepdims=True)))
+        spoken -= np.logaddexp(0, -gate)  # log g
+        spoken, alignment, gate = (x.reshape(len(tokens), -1, x.shape[-1]) for x in (spoken, alignment, gate))
+        mass = alignment @ (tokens[:, :, None] == tokens[:, None]).astype(alignment.dtype)  # (B, N, S), of equal tokens
+        copied = np.log(mass + smallest_mass(mass.dtype)) - np.logaddexp(0, gate)
+        place = np.broadcast_to(tokens[:, None], mass.shape)
+        np.put_along_axis(spoken, place, np.logaddexp(np.take_along_axis(spoken, place, 2), copied), 2)
+        return spoken.reshape(logits.shape)
+
+
+def smallest_mass(dtype: Any) -> float:
+    """What is added to a copied mass: neither its logarithm nor the gradient of that can leave the type's range."""
+    return float(np.finfo(dtype).tiny) ** 0.5
 
 
 READOUTS: dict[str, Any] = {"previous_word": PreviousWordReadout, "context": ContextReadout, "luong": LuongReadout}

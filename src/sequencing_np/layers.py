@@ -31,14 +31,38 @@ class Linear:
 
 
 class LookUpOp:
-    """A row of the table for each id."""
+    """A row of the table for each id; where words have factors, plus a row of each factor's table.
 
-    def __init__(self, *, weight: np.ndarray) -> None:  # (V, E)
+    Then an id is of mixed radix, the word first (see factors.py). Sennrich and Haddow 2016, equation 5, put narrower
+    vectors side by side; a sum of vectors of full width can say the same, each table keeping to columns of its own.
+    """
+
+    def __init__(self, *, weight: np.ndarray, factors: list[dict[str, np.ndarray]] | None = None) -> None:  # (V, E)
         require(weight.ndim == 2, f"a table of vectors has the shape {weight.shape}")
         self.weight = weight
+        self.factors = [LookUpOp(**table, factors=None) for table in factors or []]
 
     def __call__(self, ids: np.ndarray) -> np.ndarray:  # (...) -> (..., E)
-        return self.weight[ids]
+        if not self.factors:
+            return self.weight[ids]
+        ids, words = np.divmod(ids, len(self.weight))
+        vectors = self.weight[words]
+        for table in self.factors:
+            ids, numbers = np.divmod(ids, len(table.weight))
+            vectors += table.weight[numbers]
+        return vectors
+
+
+class PositionTable:
+    """A learned vector for each position; positions past the table's end share its last row."""
+
+    def __init__(self, count: int, size: int, *, weight: np.ndarray) -> None:  # (P, E)
+        fits = weight.shape == (count, size)
+        require(fits, f"a table of positions of the shape {weight.shape}, configured ({count}, {size})")
+        self.weight = weight
+
+    def __call__(self, first: np.ndarray | int, length: int) -> np.ndarray:  # (R, 1), L -> (R, L, E); 0, L -> (L, E)
+        return self.weight[np.minimum(first + np.arange(length), len(self.weight) - 1)]
 
 
 class LayerNorm:
@@ -135,3 +159,8 @@ def last(x: np.ndarray, mask: np.ndarray) -> np.ndarray:  # (B, S, D), (B, S) ->
     """The vector at each sentence's last real token; zeros for a sentence without any."""
     length = mask.sum(axis=1)
     return x[np.arange(len(x)), np.maximum(length - 1, 0)] * (length > 0)[:, None]
+
+
+def masked_mean(x: np.ndarray, mask: np.ndarray) -> np.ndarray:  # (B, S, D), (B, S) -> (B, D)
+    """The mean of the real tokens' vectors; zeros for a sentence without any. `x` is zero at padding."""
+    return x.sum(axis=1) / np.maximum(mask.sum(axis=1), 1)[:, None].astype(x.dtype)

@@ -48,6 +48,12 @@ def read_model_folder(folder: str | Path) -> ModelFolder:
     for vocab, size, name in zip((source, target), (config.source_size, config.target_size), VOCABULARIES, strict=True):
         if len(vocab) != size:
             raise ModelError(f"{folder / name}: {len(vocab)} ids, the model has {size}; it belongs to another model")
+    for vocab, factors, name in zip((source, target), (config.source_factors, ()), VOCABULARIES, strict=True):
+        if vocab.factor_sizes != factors:
+            raise ModelError(
+                f"{folder / name}: factors of {list(vocab.factor_sizes)} values, the model has {list(factors)}; it "
+                "belongs to another model"
+            )
     return ModelFolder(config, limits, source, target, read_safetensors(folder / WEIGHTS))
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequencing_np.config import require
+from sequencing_np.layers import PositionTable
 
 BUCKETS = 32  # of T5's relative positions
 FAR = 128  # the distance from which on they share a bucket
@@ -22,7 +23,7 @@ class PositionSizes(NamedTuple):
 
     width: int  # of the vectors that enter
     heads: int
-    longest: int  # rows of a learned table
+    learned: int  # rows of a learned table
     causal: bool  # whether queries look back only
 
 
@@ -86,13 +87,11 @@ class SinusoidalPositions(NoPositions):
 class LearnedPositions(NoPositions):
     """A row of a learned table, whose last row serves all later positions: Gehring et al. 2017, section 3.1."""
 
-    def __init__(self, sizes: PositionSizes, *, weight: np.ndarray) -> None:  # (P, D)
-        fits = weight.shape == (sizes.longest, sizes.width)
-        require(fits, f"a table of positions of shape {weight.shape}, configured ({sizes.longest}, {sizes.width})")
-        self.weight = weight
+    def __init__(self, sizes: PositionSizes, *, table: dict[str, Any]) -> None:
+        self.table = PositionTable(sizes.learned, sizes.width, **table)
 
     def enter(self, x: np.ndarray, positions: np.ndarray) -> np.ndarray:  # (R, T, D), (1, T) -> (R, T, D)
-        return x + self.weight[np.minimum(positions, len(self.weight) - 1)]
+        return x + self.table(positions[:, :1], x.shape[1])
 
 
 class RotaryPositions(NoPositions):

@@ -1,21 +1,23 @@
-"""Recurrent cells, stacks of them, and the recurrent encoders, in NumPy. Twin of `sequencing.rnn`.
+"""Stacks of recurrent cells, and the recurrent encoders, in NumPy. Twin of `sequencing.rnn`.
 
-A cell runs over T tokens from a state and returns the state after them; past the end of a sentence an encoder's
-outputs are zero and its summary is what stood at the last real token.
+Past the end of a sentence an encoder's outputs are zero, and its summary is what stood at the last real token. What a
+cell does at a step is not known here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from sequencing_np.cells import CELLS, Ran
 from sequencing_np.config import choose, require
-from sequencing_np.layers import LayerNorm, Linear, LookUpOp, last, reverse, sigmoid
-from sequencing_np.state import Array, Memory, MemorySizes
+from sequencing_np.layers import LayerNorm, Linear, LookUpOp, last, reverse
+from sequencing_np.state import Memory, MemorySizes
 
 Weights = dict[str, Any]
+NO_TABLE = "one_hot: an encoder inside another one has no table of its own; set one_hot = false there"
 
 
 @dataclass(frozen=True)
@@ -43,113 +45,23 @@ class StackConfig:
 
 @dataclass(frozen=True)
 class RNNEncoderConfig:
-    """StackRNNEncoder and StackBidirectionalRNNEncoder."""
+    """StackRNNEncoder and StackBidirectionalRNNEncoder.
+
+    `one_hot`: the first layer reads words, not vectors. A one-hot word times a cell's input matrix is a column of it,
+    so the table holds these columns (all gates, of each direction) and the first cells have no matrix of their own.
+    """
 
     type: str = "bidirectional_rnn"
     embedding_size: int = 256
     embedding_dropout: float = 0.0
     stack: StackConfig = field(default_factory=StackConfig)
+    one_hot: bool = False  # embedding_size is then directions x gates x stack.size
     attention_key_size: int = 0  # width of the projected keys; 0: the keys are the outputs
 
     def __post_init__(self) -> None:
         require(self.embedding_size >= 1, f"embedding_size {self.embedding_size}: must be 1 or more")
         require(self.attention_key_size >= 0, f"attention_key_size {self.attention_key_size}: must be 0 or more")
         require(0 <= self.embedding_dropout < 1, f"embedding_dropout {self.embedding_dropout}: from 0 to below 1")
-
-
-class Ran(NamedTuple):
-    """What a cell or a stack says of T tokens, and its state after them."""
-
-    outputs: Array  # (B, T, H)
-    states: Any  # of a cell: a tuple of (B, H); of a stack: one such tuple a layer
-
-
-def require_cell(input: np.ndarray, hidden: np.ndarray, *biases: np.ndarray) -> None:
-    """The weights of a cell have one row for each unit of each gate, all of them."""
-    shapes = [input.shape[:1], hidden.shape[:1], *(bias.shape for bias in biases)]
-    require(len(set(shapes)) == 1, f"the weights of a cell disagree about its units: {shapes}")
-
-
-class RNNCell:
-    """h = tanh(W x + U h + b): Elman 1990."""
-
-    count = 1  # arrays in its state
-
-    def __init__(
-        self, *, weight_ih_l0: np.ndarray, weight_hh_l0: np.ndarray, bias_ih_l0: np.ndarray, bias_hh_l0: np.ndarray
-    ) -> None:
-        require_cell(weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0)
-        self.input = Linear(weight=weight_ih_l0, bias=bias_ih_l0 + bias_hh_l0)
-        self.hidden = Linear(weight=weight_hh_l0, bias=None)
-
-    def run(self, x: np.ndarray, states: tuple[np.ndarray]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
-        outputs = self.input(x)
-        (h,) = states
-        for t in range(x.shape[1]):
-            h = np.tanh(outputs[:, t] + self.hidden(h))
-            outputs[:, t] = h
-        return Ran(outputs, (h,))
-
-
-class GRUCell:
-    """Gated recurrent unit in the form whose reset gate acts after the product: Cho et al. 2014, as in cuDNN."""
-
-    count = 1
-
-    def __init__(
-        self, *, weight_ih_l0: np.ndarray, weight_hh_l0: np.ndarray, bias_ih_l0: np.ndarray, bias_hh_l0: np.ndarray
-    ) -> None:
-        require_cell(weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0)
-        self.input = Linear(weight=weight_ih_l0, bias=bias_ih_l0)
-        self.hidden = Linear(weight=weight_hh_l0, bias=bias_hh_l0)
-        self.size = weight_hh_l0.shape[1]
-
-    def run(self, x: np.ndarray, states: tuple[np.ndarray]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
-        (h,) = states
-        size = self.size
-        given = self.input(x)
-        outputs = np.empty((len(x), x.shape[1], size), dtype=given.dtype)
-        for t in range(x.shape[1]):
-            own = self.hidden(h)
-            gates = sigmoid(given[:, t, : 2 * size] + own[:, : 2 * size])
-            new = own[:, 2 * size :]
-            new *= gates[:, :size]
-            new += given[:, t, 2 * size :]
-            np.tanh(new, out=new)
-            h = new + gates[:, size:] * (h - new)
-            outputs[:, t] = h
-        return Ran(outputs, (h,))
-
-
-class LSTMCell:
-    """Long short-term memory with forget gate: Gers et al. 2000."""
-
-    count = 2
-
-    def __init__(
-        self, *, weight_ih_l0: np.ndarray, weight_hh_l0: np.ndarray, bias_ih_l0: np.ndarray, bias_hh_l0: np.ndarray
-    ) -> None:
-        require_cell(weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0)
-        self.input = Linear(weight=weight_ih_l0, bias=bias_ih_l0 + bias_hh_l0)
-        self.hidden = Linear(weight=weight_hh_l0, bias=None)
-        self.size = weight_hh_l0.shape[1]
-
-    def run(self, x: np.ndarray, states: tuple[np.ndarray, np.ndarray]) -> Ran:  # (B, T, D), 2 x (B, H) -> (B, T, H)
-        h, c = states
-        size = self.size
-        given = self.input(x)
-        outputs = np.empty((len(x), x.shape[1], size), dtype=given.dtype)
-        for t in range(x.shape[1]):
-            gates = self.hidden(h)
-            gates += given[:, t]
-            enter, forget, new, leave = (gates[:, k * size : (k + 1) * size] for k in range(4))
-            c = sigmoid(forget) * c + sigmoid(enter) * np.tanh(new)
-            h = sigmoid(leave) * np.tanh(c)
-            outputs[:, t] = h
-        return Ran(outputs, (h, c))
-
-
-CELLS: dict[str, Any] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
 
 
 class LayerEnd:
@@ -173,9 +85,27 @@ class LayerEnd:
 def memory_sizes(config: RNNEncoderConfig, directions: int) -> MemorySizes:
     """The widths of what a recurrent encoder says."""
     stack = config.stack
+    width = directions * CELLS[stack.cell].gates * stack.size
+    require(
+        not config.one_hot or config.embedding_size == width,
+        f"one_hot: the table holds what {width} gates read, embedding_size is {config.embedding_size}; "
+        f"set encoder.embedding_size = {width}",
+    )
     values = stack.projection or directions * stack.size
     summary = values if directions == 1 else directions * stack.size
     return MemorySizes(config.attention_key_size or values, values, summary)
+
+
+def with_inputs(config: RNNEncoderConfig, layers: list[Weights], *cells: str) -> list[Weights]:
+    """The weights of all layers; with one-hot words an identity stands where the first cells had a matrix."""
+    if not config.one_hot:
+        return layers
+    first, rows = dict(layers[0]), config.embedding_size // len(cells)
+    for place, name in enumerate(cells):
+        require("weight_ih_l0" not in first[name], "one_hot, yet the first layer has an input matrix")
+        matrix = np.eye(rows, config.embedding_size, place * rows, dtype=first[name]["bias_ih_l0"].dtype)
+        first[name] = {**first[name], "weight_ih_l0": matrix}
+    return [first, *layers[1:]]
 
 
 class RecurrentLayer:
@@ -238,7 +168,8 @@ class StackRNNEncoder:
         require((key is not None) == bool(config.attention_key_size), "the weights and attention_key_size contradict")
         self.sizes = memory_sizes(config, 1)
         self.embedding: Any = LookUpOp(**embedding) if embedding else None
-        self.stack = RecurrentStack(config.stack, **stack)
+        require(embedding is not None or not config.one_hot, NO_TABLE)
+        self.stack = RecurrentStack(config.stack, **{**stack, "layers": with_inputs(config, stack["layers"], "cell")})
         self.key = Linear(**key) if key is not None else None
 
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
@@ -270,6 +201,8 @@ class StackBidirectionalRNNEncoder:
         )
         self.sizes = memory_sizes(config, 2)
         self.embedding: Any = LookUpOp(**embedding) if embedding else None
+        require(embedding is not None or not config.one_hot, NO_TABLE)
+        layers = with_inputs(config, layers, "left_to_right", "right_to_left")
         self.layers = [BidirectionalLayer(config.stack, **weights) for weights in layers]
         self.key = Linear(**key) if key is not None else None
 

@@ -14,10 +14,11 @@ import numpy as np
 from sequencing_np.arrays import Arrays, NumpyArrays
 from sequencing_np.attention import ATTENTIONS, AttentionConfig, look
 from sequencing_np.bridge import BRIDGES, BridgeSizes
+from sequencing_np.cells import CELLS
 from sequencing_np.config import choose, require
-from sequencing_np.head import HEADS, READOUTS
+from sequencing_np.head import HEADS, READOUTS, Copy
 from sequencing_np.layers import LookUpOp
-from sequencing_np.rnn import CELLS, RecurrentStack, StackConfig
+from sequencing_np.rnn import RecurrentStack, StackConfig
 from sequencing_np.state import Memory, MemorySizes, Output, State
 
 Weights = dict[str, Any]
@@ -40,6 +41,7 @@ class RNNDecoderConfig:
     head: str = "linear"  # a row of HEADS
     head_size: int = 256  # width of the head's hidden layer, where it has one
     tie_embeddings: bool = False  # the head's last matrix is the target's table
+    copy: bool = False  # what is said may also be a source token, repeated; both sides need one vocabulary
 
     def __post_init__(self) -> None:
         for name, table in (("bridge", BRIDGES), ("readout", READOUTS), ("head", HEADS)):
@@ -64,12 +66,13 @@ class AttentionRNNDecoder:
         attention: Weights | None = None,
         bridge: Weights | None = None,
         readout: Weights | None = None,
+        copy: Weights | None = None,
     ) -> None:
         self.arrays: Arrays = NumpyArrays()
         self.config = config
         self.embedding, self.stack = LookUpOp(**embedding), RecurrentStack(config.stack, **stack)
-        self.cell_states = CELLS[config.stack.cell].count
-        bridge_sizes = BridgeSizes(sizes.summary, config.stack.size, config.stack.layers * self.cell_states)
+        cell = config.stack
+        bridge_sizes = BridgeSizes(sizes.summary, cell.size, cell.layers, CELLS[cell.cell].count)
         self.bridge = BRIDGES[config.bridge](bridge_sizes, **(bridge or {}))
         self.attention = ATTENTIONS[config.attention.type](config.attention, **(attention or {}))
         self.readout = READOUTS[config.readout](config.readout_size, **(readout or {}))
@@ -78,13 +81,13 @@ class AttentionRNNDecoder:
             require("weight" not in own, "tie_embeddings, yet the head has a matrix of its own")
             head = {**(head or {}), "output": {**own, "weight": embedding["weight"]}}
         self.head = HEADS[config.head](**(head or {}))
+        require((copy is not None) == config.copy, "the weights and decoder.copy contradict each other")
+        self.copy = Copy(**copy) if copy is not None else None
         context = ATTENTIONS[config.attention.type].context_size(config.attention, sizes)
         self.fed_size = self.readout.fed_size(context) if config.input_feeding else 0
 
     def start(self, memory: Memory) -> State:
-        states = self.bridge(memory.summary)
-        count = self.cell_states
-        stack = tuple(tuple(states[layer : layer + count]) for layer in range(0, len(states), count))
+        stack = self.bridge.sizes.by_layer(self.bridge(memory.summary))
         fed = np.zeros((len(memory.mask), self.fed_size), dtype=memory.values.dtype)
         return State(self.attention.prepare(memory), (stack, fed, self.attention.begin(memory)))
 
@@ -102,4 +105,7 @@ class AttentionRNNDecoder:
             fed = self.readout.fed(context, readout)[:, -1, : self.fed_size]
             said.append((readout, alignment))
         readout, alignment = (self.arrays.join(list(parts)) for parts in zip(*said, strict=True))
-        return Output(self.head(readout), readout, alignment), State(state.memory, (stack, fed, past))
+        logits = self.head(readout)
+        if self.copy:
+            logits = self.copy(readout, logits, alignment, state.memory)
+        return Output(logits, readout, alignment), State(state.memory, (stack, fed, past))

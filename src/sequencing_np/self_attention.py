@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequencing_np.config import choose, require
-from sequencing_np.layers import ACTIVATIONS, NORMS, Linear, LookUpOp, masked_softmax
+from sequencing_np.layers import ACTIVATIONS, NORMS, Linear, LookUpOp, masked_mean, masked_softmax
 from sequencing_np.positions import POSITIONS, PositionSizes
-from sequencing_np.state import Memory, MemorySizes
+from sequencing_np.state import Array, Memory, MemorySizes
 
 Weights = dict[str, Any]
 
@@ -35,7 +35,7 @@ class BlocksConfig:
         False  # RMSNorm on each head's queries and keys (Henry et al. 2020, as in Dehghani et al. 2023)
     )
     positions: str = "sinusoidal"  # a row of POSITIONS
-    longest: int = 1024  # learned positions that are told apart
+    max_positions: int = 1024  # learned positions that are told apart
     dropout: float = 0.1  # of what enters the stack and of each sublayer's output
     attention_dropout: float = 0.0  # of the weights of self-attention
     activation_dropout: float = 0.0  # inside the feed-forward layer
@@ -44,7 +44,7 @@ class BlocksConfig:
     def __post_init__(self) -> None:
         for name, table in (("activation", ACTIVATIONS), ("norm", NORMS), ("positions", POSITIONS)):
             choose(table, getattr(self, name), name)
-        for name in ("layers", "heads", "feed_forward_size", "longest"):
+        for name in ("layers", "heads", "feed_forward_size", "max_positions"):
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
         for name in ("dropout", "attention_dropout", "activation_dropout", "layer_drop"):
             require(0 <= getattr(self, name) < 1, f"{name} {getattr(self, name)}: must be from 0 to below 1")
@@ -81,8 +81,8 @@ class Scope(NamedTuple):
     """What self-attention is told of the tokens it is given."""
 
     scheme: Any  # a row of POSITIONS, built
-    positions: np.ndarray  # (1, T) where the tokens stand
-    mask: np.ndarray | None  # (B, N) true on real tokens; None: each token sees those before it and itself
+    positions: Array  # (1, T) where the tokens stand
+    mask: Array | None  # (B, N) true on real tokens; None: each token sees those before it and itself
 
 
 def make_norm(config: BlocksConfig, width: int, weights: Weights) -> Any:
@@ -162,17 +162,17 @@ class FeedForward:
         return self.outer(self.activation(gate) * value)
 
 
-class Sublayer:
-    """What stands around each part of a block: its norm, and the sum with its input."""
+class Residual:
+    """The sum of a part of a block with its input, and the norm before or after it."""
 
-    def __init__(self, config: BlocksConfig, width: int, norm: Weights) -> None:
-        self.pre, self.norm = config.pre_norm, make_norm(config, width, norm)
+    def __init__(self, config: BlocksConfig) -> None:
+        self.pre = config.pre_norm
 
-    def before(self, x: np.ndarray) -> np.ndarray:  # (R, T, D) -> (R, T, D)
-        return self.norm(x) if self.pre else x
+    def before(self, x: np.ndarray, norm: Any) -> np.ndarray:  # (R, T, D) -> (R, T, D)
+        return norm(x) if self.pre else x
 
-    def after(self, x: np.ndarray, output: np.ndarray) -> np.ndarray:  # (R, T, D), (R, T, D) -> (R, T, D)
-        return x + output if self.pre else self.norm(x + output)
+    def after(self, x: np.ndarray, output: np.ndarray, norm: Any) -> np.ndarray:  # (R, T, D), (R, T, D) -> (R, T, D)
+        return x + output if self.pre else norm(x + output)
 
 
 class EncoderBlock:
@@ -188,19 +188,16 @@ class EncoderBlock:
         feed_forward: Weights,
         feed_forward_norm: Weights,
     ) -> None:
-        self.mixer, self.mixing = SelfAttention(config, width, **mixer), Sublayer(config, width, mixer_norm)
-        self.feed_forward = FeedForward(config, **feed_forward)
-        self.feeding = Sublayer(config, width, feed_forward_norm)
+        self.residual = Residual(config)
+        self.mixer, self.feed_forward = SelfAttention(config, width, **mixer), FeedForward(config, **feed_forward)
+        self.mixer_norm = make_norm(config, width, mixer_norm)
+        self.feed_forward_norm = make_norm(config, width, feed_forward_norm)
 
     def __call__(self, x: np.ndarray, scope: Scope) -> np.ndarray:  # (B, S, D) -> (B, S, D)
-        mixed, _ = self.mixer(self.mixing.before(x), scope, self.mixer.begin(x))
-        x = self.mixing.after(x, mixed)
-        return self.feeding.after(x, self.feed_forward(self.feeding.before(x)))
-
-
-def mean_of(values: np.ndarray, mask: np.ndarray) -> np.ndarray:  # (B, S, D), (B, S) -> (B, D)
-    """The mean over the real tokens; zeros for a sentence without any."""
-    return values.sum(axis=1) / np.maximum(mask.sum(axis=1), 1)[:, None].astype(values.dtype)
+        before, after = self.residual.before, self.residual.after
+        mixed, _ = self.mixer(before(x, self.mixer_norm), scope, self.mixer.begin(x))
+        x = after(x, mixed, self.mixer_norm)
+        return after(x, self.feed_forward(before(x, self.feed_forward_norm)), self.feed_forward_norm)
 
 
 class SelfAttentionEncoder:
@@ -225,7 +222,7 @@ class SelfAttentionEncoder:
         self.scale = width**0.5
         self.embedding: Any = LookUpOp(**embedding) if embedding else None
         self.positions = POSITIONS[own.positions](
-            PositionSizes(width, own.heads, own.longest, False), **(positions or {})
+            PositionSizes(width, own.heads, own.max_positions, False), **(positions or {})
         )
         self.blocks = [EncoderBlock(own, width, **weights) for weights in blocks]
         self.norm = make_norm(own, width, norm) if norm is not None else None
@@ -242,4 +239,4 @@ class SelfAttentionEncoder:
         for block in self.blocks:
             x = block(x, scope)
         values = (self.norm(x) if self.norm else x) * mask[..., None]
-        return Memory(self.key(values) if self.key else values, values, mask, mean_of(values, mask), tokens)
+        return Memory(self.key(values) if self.key else values, values, mask, masked_mean(values, mask), tokens)

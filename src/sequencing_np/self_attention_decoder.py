@@ -14,12 +14,12 @@ import numpy as np
 
 from sequencing_np.arrays import Arrays, NumpyArrays
 from sequencing_np.attention import ATTENTIONS, AttentionConfig, Past, look
+from sequencing_np.cells import CELLS
 from sequencing_np.config import choose, require
 from sequencing_np.head import HEADS
 from sequencing_np.layers import Linear, LookUpOp
 from sequencing_np.positions import POSITIONS, SCORED, PositionSizes
-from sequencing_np.rnn import CELLS
-from sequencing_np.self_attention import BlocksConfig, FeedForward, Scope, SelfAttention, Sublayer, make_norm
+from sequencing_np.self_attention import BlocksConfig, FeedForward, Residual, Scope, SelfAttention, make_norm
 from sequencing_np.state import Array, Memory, MemorySizes, Output, State
 
 Weights = dict[str, Any]
@@ -97,10 +97,14 @@ class DecoderBlock:
     ) -> None:
         own, width = config.blocks, config.embedding_size
         kind = ATTENTIONS[config.attention.type]
-        self.mixer, self.mixing = MIXERS[config.mixer](own, width, **mixer), Sublayer(own, width, mixer_norm)
-        self.attention, self.looking = kind(config.attention, **(attention or {})), Sublayer(own, width, attention_norm)
+        self.residual = Residual(own)
+        self.mixer, self.attention = (
+            MIXERS[config.mixer](own, width, **mixer),
+            kind(config.attention, **(attention or {})),
+        )
         self.feed_forward = FeedForward(own, **feed_forward)
-        self.feeding = Sublayer(own, width, feed_forward_norm)
+        norms = (mixer_norm, attention_norm, feed_forward_norm)
+        self.mixer_norm, self.attention_norm, self.feed_forward_norm = (make_norm(own, width, norm) for norm in norms)
         narrow = kind.context_size(config.attention, sizes) == width
         require((context is None) == narrow, "the weights and the width of the attention's context contradict")
         self.context = Linear(**context) if context is not None else None
@@ -109,12 +113,13 @@ class DecoderBlock:
 
     def __call__(self, x: np.ndarray, scope: Scope, memory: Memory, cache: tuple[Any, Past]) -> Spoken:
         # (R, T, D), Memory -> (R, T, D), (R, T, S)
-        mixed, after = self.mixer(self.mixing.before(x), scope, cache[0])
-        x = self.mixing.after(x, mixed)
-        context, alignment, past = look(self.attention, self.looking.before(x), memory, cache[1])
-        x = self.looking.after(x, self.context(context) if self.context else context)
-        x = self.feeding.after(x, self.feed_forward(self.feeding.before(x)))
-        return Spoken(x, alignment, (after, past))
+        before, after = self.residual.before, self.residual.after
+        mixed, kept = self.mixer(before(x, self.mixer_norm), scope, cache[0])
+        x = after(x, mixed, self.mixer_norm)
+        context, alignment, past = look(self.attention, before(x, self.attention_norm), memory, cache[1])
+        x = after(x, self.context(context) if self.context else context, self.attention_norm)
+        x = after(x, self.feed_forward(before(x, self.feed_forward_norm)), self.feed_forward_norm)
+        return Spoken(x, alignment, (kept, past))
 
 
 class SelfAttentionDecoder:
@@ -139,7 +144,7 @@ class SelfAttentionDecoder:
         own.head_size(width, "decoder")
         self.scale = width**0.5
         self.embedding = LookUpOp(**embedding)
-        fitting = PositionSizes(width, own.heads, own.longest, True)
+        fitting = PositionSizes(width, own.heads, own.max_positions, True)
         self.positions = POSITIONS[own.positions](fitting, **(positions or {}))
         self.blocks = [DecoderBlock(config, sizes, **weights) for weights in blocks]
         self.norm = make_norm(own, width, norm) if norm is not None else None

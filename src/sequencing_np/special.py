@@ -1,8 +1,9 @@
-"""The four ids that no text can produce, and what every vocabulary does with them.
+"""The four ids that no text can produce, tags that no rule can split, and what every vocabulary does with them.
 
-Shared by the vocabularies of vocab.py and subwords.py. Knows nothing of how text is split.
+Shared by all vocabularies. Knows nothing of how the text between two tags is split.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from sequencing_np.errors import DataError
 FORMAT = 1
 UNKNOWN = "<unk>"  # how the unknown token is shown; the text "<unk>" is ordinary text
 END = "</s>"  # how the end of a sentence is shown in pictures; the text "</s>" is ordinary text
+SHOWN = ("<pad>", UNKNOWN, "<s>", END)  # how special ids are called here and elsewhere
 
 
 class Special(NamedTuple):
@@ -53,6 +55,25 @@ def lone_surrogate(text: str) -> str | None:
     return None
 
 
+def tag_pattern(tags: Sequence[str], delimiter: str = "") -> re.Pattern[str] | None:
+    """What splits a text into [text, tag, text, tag, …, text]; at one place the longest tag is found. None: no tags.
+
+    A tag has no character of the delimiter: wherever tokens are joined, no new tag appears.
+    """
+    for position, tag in enumerate(tags):
+        check_token(tag, f"tag {position + 1}")
+        if any(character.isspace() for character in tag):
+            raise DataError(f"the tag {tag!r} holds white space; write it without, like <2de>")
+        if tag in SHOWN:
+            raise DataError(f"the tag {tag!r} is how a special id is shown; choose another text")
+        if set(tag) & set(delimiter):
+            raise DataError(f"the tag {tag!r} holds a character of the delimiter {delimiter!r}; choose another text")
+        if tag in tags[:position]:
+            raise DataError(f"the tag {tag!r} stands twice among the tags; remove one")
+    longest_first = sorted(tags, key=len, reverse=True)
+    return re.compile(f"({'|'.join(map(re.escape, longest_first))})") if tags else None
+
+
 def place(ordinary: Sequence[str], special: Special) -> list[str | None]:
     """Tokens by id: the ordinary ones in their order, None at the special ids."""
     size = len(ordinary) + len(set(special))
@@ -86,6 +107,7 @@ class Parsed(NamedTuple):
 
     ordinary: list[str]
     special: Special
+    tags: list[Any]  # checked by tag_pattern
 
 
 def parse(document: Mapping[str, Any], kind: str, keys: Iterable[str]) -> Parsed:
@@ -94,7 +116,7 @@ def parse(document: Mapping[str, Any], kind: str, keys: Iterable[str]) -> Parsed
         raise DataError(f"the format is {document.get('format')!r}, this version reads format {FORMAT}")
     if document.get("kind") != kind:
         raise DataError(f"the kind is {document.get('kind')!r}, not {kind!r}")
-    known = ("format", "kind", "special", "tokens", *keys)
+    known = ("format", "kind", "special", "tokens", "tags", *keys)
     if unknown := sorted(set(document) - set(known)):
         raise DataError(f"unknown key {unknown[0]!r}; the keys of a vocabulary are {', '.join(known)}")
     ids, tokens = document.get("special"), document.get("tokens")
@@ -102,6 +124,8 @@ def parse(document: Mapping[str, Any], kind: str, keys: Iterable[str]) -> Parsed
         raise DataError(f"'special' is {ids!r}; it must give the ids of {', '.join(Special._fields)} and no others")
     if not isinstance(tokens, list):
         raise DataError(f"'tokens' is of type {type(tokens).__name__}; it must be the list of all tokens by id")
+    if not isinstance(tags := document.get("tags", []), list):
+        raise DataError(f"'tags' is of type {type(tags).__name__}; it must be the list of all tags")
     special = Special(**ids)
     check_special(special, len(tokens))
     for token_id, token in enumerate(tokens):
@@ -109,4 +133,4 @@ def parse(document: Mapping[str, Any], kind: str, keys: Iterable[str]) -> Parsed
             raise DataError(f"id {token_id}: a gap; only special ids ({', '.join(map(str, special))}) have no token")
         if token is not None and token_id in special:
             raise DataError(f"id {token_id}: the token {token!r} stands at a special id, where null must stand")
-    return Parsed([token for token in tokens if token is not None], special)
+    return Parsed([token for token in tokens if token is not None], special, tags)

@@ -1,8 +1,9 @@
 """Text to subword ids and back: byte-pair encoding (Sennrich et al. 2016) as SentencePiece applies it.
 
-A space belongs to the word after it and is shown as U+2581; the text gets one in front. Characters without a token of
-their own become their UTF-8 bytes, so that every text comes back as it was. Knows nothing of training: the tokens and
-the ranks of their merges come from sequencing.data.subword_training.
+A space belongs to the word after it and is shown as U+2581; the text gets one in front, unless a tag stands there, and
+what follows a tag begins a word only where it begins with a space. Characters without a token of their own become their
+UTF-8 bytes, so that every text comes back as it was. Knows nothing of training: the tokens and the ranks of their
+merges come from sequencing.data.subword_training.
 """
 
 import heapq
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from sequencing_np.errors import DataError
-from sequencing_np.special import END, FORMAT, UNKNOWN, Special, content, lone_surrogate, parse, place
+from sequencing_np.special import END, FORMAT, UNKNOWN, Special, content, lone_surrogate, parse, place, tag_pattern
 
 SPACE = "\u2581"
 BYTES = {f"<0x{byte:02X}>": byte for byte in range(256)}
@@ -23,18 +24,24 @@ class Subwords:
 
     `ranks` tells for each token of several characters how early it is merged, small before large, and is None for
     bytes and characters; without it, tokens are merged in the order of their ids. U+2581 in a text is no space: it has
-    no token and becomes bytes (SentencePiece would bring it back as a space).
+    no token and becomes bytes (SentencePiece would bring it back as a space). `tags` are those of the tokens that are
+    found first, wherever they stand in a text; nothing is merged with them, and their rank is None.
     """
+
+    factor_sizes: tuple[int, ...] = ()
 
     def __init__(
         self,
         tokens: Sequence[str],
         ranks: Sequence[int | None] | None = None,
         special: Special = Special(),
+        tags: Sequence[str] = (),
     ) -> None:
         self.special = special
         self.tokens = place(tokens, special)
-        given = iter(range(len(tokens)) if ranks is None else _checked(tokens, ranks))
+        self._pattern, self.tags = tag_pattern(tags, SPACE), tuple(tags)
+        self._tag_ids: dict[str, int] = {}
+        given = iter(range(len(tokens)) if ranks is None else _checked(tokens, ranks, tags))
         self._ids: dict[str, int] = {}
         self._ranks: dict[str, int] = {}
         self._byte_ids = [0] * 256
@@ -50,6 +57,9 @@ class Subwords:
                 self._byte_ids[BYTES[token]] = token_id
                 self._bytes[token_id] = bytes([BYTES[token]])
                 continue
+            if token in tags:
+                self._tag_ids[token], self._bytes[token_id] = token_id, token.encode()
+                continue
             if " " in token or SPACE in token[1:]:
                 raise DataError(f"id {token_id}: the token {token!r} holds a space that is not U+2581 at its start")
             text = token.replace(SPACE, " ")
@@ -59,6 +69,9 @@ class Subwords:
                 self._ranks[text] = rank
         if missing:
             raise DataError(f"the byte token {min(missing)} is missing; all 256 from <0x00> to <0xFF> must be there")
+        for tag in tags:
+            if tag not in self._tag_ids:
+                raise DataError(f"the tag {tag!r} has no id of its own; it must be one of the tokens, and no byte")
         self._cache: dict[str, tuple[int, ...]] = {}  # forgotten when full; what is in it never changes an answer
 
     def __len__(self) -> int:
@@ -68,8 +81,17 @@ class Subwords:
         """Ids of a text, with EOS at the end. No text can produce a special id."""
         ids = [self.special.bos] if bos else []
         known = self._cache.get
-        for word in text.split(" ") if text else ():  # no merge crosses the start of a word
+        head, *rest = self._pattern.split(text) if self._pattern else [text]
+        for word in head.split(" ") if head else ():  # no merge crosses the start of a word
             ids += known(word) or self._learn(word)
+        for position, part in enumerate(rest):
+            if position % 2 == 0:
+                ids.append(self._tag_ids[part])
+                continue
+            stuck, *words = part.split(" ")  # the first follows its tag without a space
+            ids += self._spell(stuck)
+            for word in words:
+                ids += known(word) or self._learn(word)
         ids.append(self.special.eos)
         return ids
 
@@ -88,18 +110,23 @@ class Subwords:
 
     def _learn(self, word: str) -> Sequence[int]:
         """The ids of a word and the space before it, kept for the next time."""
-        if (surrogate := lone_surrogate(word)) is not None:
-            raise DataError(f"the text {word[:40]!r} holds {surrogate}, half a surrogate pair, which is no character")
-        ids: list[int] = []
-        for part in self._merge(" " + word):
-            if part in self._ids:
-                ids.append(self._ids[part])
-            else:
-                ids += [self._byte_ids[byte] for byte in part.encode()]
+        ids = self._spell(" " + word)
         if len(word) <= CACHED_LENGTH:
             if len(self._cache) >= CACHED_WORDS:
                 self._cache.clear()
             self._cache[word] = tuple(ids)
+        return ids
+
+    def _spell(self, word: str) -> list[int]:
+        """The ids of a word as it stands."""
+        if (surrogate := lone_surrogate(word)) is not None:
+            raise DataError(f"the text {word[:40]!r} holds {surrogate}, half a surrogate pair, which is no character")
+        ids: list[int] = []
+        for part in self._merge(word):
+            if part in self._ids:
+                ids.append(self._ids[part])
+            else:
+                ids += [self._byte_ids[byte] for byte in part.encode()]
         return ids
 
     def _merge(self, word: str) -> list[str]:
@@ -133,34 +160,36 @@ class Subwords:
     def to_json(self) -> dict[str, Any]:
         """What from_json reads."""
         ranks = [None if token is None else self._ranks.get(token.replace(SPACE, " ")) for token in self.tokens]
-        return {
+        document = {
             "format": FORMAT,
             "kind": "subword",
             "special": self.special._asdict(),
             "tokens": self.tokens,
             "ranks": ranks,
         }
+        return {**document, "tags": list(self.tags)} if self.tags else document
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """The vocabulary that to_json wrote; a DataError names the rule that a document breaks."""
-        ordinary, special = parse(document, "subword", ("ranks",))
+        ordinary, special, tags = parse(document, "subword", ("ranks",))
         ranks, tokens = document.get("ranks"), document["tokens"]
         if not isinstance(ranks, list) or len(ranks) != len(tokens):
             raise DataError(f"'ranks' must be a list of {len(tokens)} entries, one for each id")
         for token_id in special:
             if ranks[token_id] is not None:
                 raise DataError(f"id {token_id}: the rank is {ranks[token_id]!r}; a special id has null")
-        return cls(ordinary, [rank for rank, token in zip(ranks, tokens, strict=True) if token is not None], special)
+        ranks = [rank for rank, token in zip(ranks, tokens, strict=True) if token is not None]
+        return cls(ordinary, ranks, special, tags)
 
 
-def _checked(tokens: Sequence[str], ranks: Sequence[int | None]) -> Sequence[int | None]:
+def _checked(tokens: Sequence[str], ranks: Sequence[int | None], tags: Sequence[str]) -> Sequence[int | None]:
     """Ranks: a number of its own for each token that is merged, None for the others."""
     if len(ranks) != len(tokens):
         raise DataError(f"there are {len(ranks)} ranks for {len(tokens)} tokens; give one for each")
     owners: dict[int, str] = {}
     for token, rank in zip(tokens, ranks, strict=True):
-        merged = len(token) > 1 and token not in BYTES
+        merged = len(token) > 1 and token not in BYTES and token not in tags
         if (rank is None) == merged or (rank is not None and (type(rank) is not int or rank < 0)):
             rule = "must be a whole number, 0 or more" if merged else "must be null: it is never merged"
             raise DataError(f"the rank of the token {token!r} is {rank!r}; it {rule}")

@@ -18,6 +18,7 @@ from sequencing_np.batch import PadIds, in_order, length_batches, make_batch, pa
 from sequencing_np.beam import LENGTH_PENALTIES, BeamFeedBack
 from sequencing_np.config import choose, require
 from sequencing_np.decode import Decoder, dynamic_decode
+from sequencing_np.errors import DataError
 from sequencing_np.feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler, TrainingFeedBack, sentence_keys
 from sequencing_np.limits import Limits
 from sequencing_np.model import build_model
@@ -99,6 +100,12 @@ class Scored(NamedTuple):
     token_log_probs: list[float]
 
 
+def fitted(alignment: np.ndarray, length: int) -> np.ndarray:  # (T, S) -> (T, length)
+    """Without padding; tokens past the first of several texts were not looked at by this attention."""
+    kept = alignment[:, :length]
+    return np.pad(kept, ((0, 0), (0, length - kept.shape[1])))
+
+
 class Translator:
     """A model with its vocabularies.
 
@@ -127,7 +134,7 @@ class Translator:
 
         `first` is the place of the first line in the text: draws depend on it.
         """
-        encoded = [self.source_vocab.encode(line) for line in lines]
+        encoded = [self.read(line, number) for number, line in enumerate(lines, first + 1)]
         asked = [row for row, line in enumerate(lines) if line.strip()]
         lengths = np.array([len(encoded[row]) for row in asked], dtype=np.int64)
         keys = sentence_keys(search.seed, first, len(lines))[asked]
@@ -147,6 +154,13 @@ class Translator:
         while part := list(islice(lines, window)):
             yield from self.translate(part, search, first)
             first += len(part)
+
+    def read(self, line: str, number: int) -> list[int]:
+        """The ids of a line; a DataError tells its number."""
+        try:
+            return self.source_vocab.encode(line)
+        except DataError as error:
+            raise DataError(f"line {number}: {error}") from None
 
     def search(
         self, sources: Sequence[Sequence[int]], search: SearchConfig, keys: np.ndarray
@@ -186,7 +200,7 @@ class Translator:
         for found in hypotheses:
             tokens = self.target_vocab.tokens_of(found.tokens) + (["</s>"] if found.finished else [])
             text = self.target_vocab.decode(found.tokens)
-            alignment = found.alignment[:, : len(ids)] if found.alignment is not None else None  # without padding
+            alignment = fitted(found.alignment, len(ids)) if found.alignment is not None else None
             rest = (found.token_log_probs, alignment, found.finished)
             answers.append(Answer(text, found.score, found.log_prob, tokens, *rest))
         return Translation(line, pieces, answers)

@@ -1,19 +1,19 @@
-"""Text to ids and back: words, characters, or whatever a delimiter separates; and the files that keep vocabularies.
+"""What a vocabulary is, the table of them, and the files that keep them.
 
-Every vocabulary knows its special ids and saves them: they are never implied. Subwords are in subwords.py. Knows
-nothing of batches, models or embedding sizes.
+What is typed `Vocabulary` may be any row of the table. Knows nothing of batches, models or embedding sizes.
 """
 
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self
 
 from sequencing_np.bytestream import name_of
+from sequencing_np.delimited import Vocab, build_vocab, room_for
 from sequencing_np.errors import ConfigError, DataError
-from sequencing_np.special import END, FORMAT, UNKNOWN, Special, check_token, content, lone_surrogate, parse, place
+from sequencing_np.factors import FactoredVocab
+from sequencing_np.special import Special, check_token
 from sequencing_np.subwords import Subwords
 from sequencing_np.text import atomic_write, read_lines
 
@@ -39,6 +39,8 @@ class Vocabulary(Protocol):
 
     special: Special
     tokens: list[str | None]  # by id, None at the special ids
+    tags: tuple[str, ...]  # those of the tokens that are found first, wherever they stand
+    factor_sizes: tuple[int, ...]  # values of each factor; then ids are above the number of tokens, see factors.py
 
     def __len__(self) -> int: ...
 
@@ -66,11 +68,16 @@ LAYOUTS: dict[str, Callable[[int], Special]] = {
 
 
 def read_vocab(
-    path: str | os.PathLike[str], delimiter: str = " ", layout: str = "sequencing", max_size: int | None = None
+    path: str | os.PathLike[str],
+    delimiter: str = " ",
+    layout: str = "sequencing",
+    max_size: int | None = None,
+    tags: Sequence[str] = (),
 ) -> Vocab:
     """A vocabulary from lines of `token` or `token<TAB>count`, in the order of the file.
 
-    `layout` is a row of LAYOUTS and `max_size` caps the number of ids, special ones included.
+    `layout` is a row of LAYOUTS and `max_size` caps the number of ids, special ones and tags included. Tags that the
+    file lacks come first.
     """
     if layout not in LAYOUTS:
         raise ConfigError(f"the vocabulary layout is {layout!r}; it can be {', '.join(LAYOUTS)}")
@@ -91,9 +98,13 @@ def read_vocab(
             raise DataError(f"{name}:{number}: either every line has a count or none; this one differs from line 1")
     if not first:
         raise DataError(f"{name}: the file is empty; a vocabulary has one token on each line")
-    room = _room(max_size, LAYOUTS[layout](0))
-    tokens, known = list(first)[:room], [count for count in counts if count is not None][:room]
-    return Vocab(tokens, delimiter, LAYOUTS[layout](len(tokens)), known or None)
+    room = room_for(max_size, LAYOUTS[layout](0), tags)
+    rows = list(zip(first, counts, strict=True))
+    kept = set(tags).union([token for token in first if token not in tags][:room])
+    absent = [(tag, None if counts[0] is None else 0) for tag in tags if tag not in first]
+    rows = [*absent, *(row for row in rows if row[0] in kept)]
+    known = [count for _, count in rows if count is not None]
+    return Vocab([token for token, _ in rows], delimiter, LAYOUTS[layout](len(rows)), known or None, tags)
 
 
 def vocab_lines(vocab: Vocab) -> Iterator[str]:
@@ -106,6 +117,7 @@ def vocab_lines(vocab: Vocab) -> Iterator[str]:
 
 VOCABULARIES: dict[str, type[Vocabulary]] = {
     "delimited": Vocab,
+    "factored": FactoredVocab,
     "subword": Subwords,
 }
 

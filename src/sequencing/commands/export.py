@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sequencing.commands.model import add_run, folder_of
 from sequencing_np.model_folder import copy_model_folder
+from sequencing_np.translate import Translator
 
 EXAMPLES = """
 examples:
@@ -19,4 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    copy_model_folder(folder_of(arguments.run, arguments), Path(arguments.model))
+    folder = folder_of(arguments.run, arguments)
+    Translator.load(folder)  # what NumPy cannot run is refused here, not on the machine that it is meant for
+    copy_model_folder(folder, Path(arguments.model))

@@ -6,11 +6,11 @@ to read or apply what was learnt.
 
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sequencing_np.errors import ConfigError, DataError
-from sequencing_np.special import Special
+from sequencing_np.special import Special, tag_pattern
 from sequencing_np.subwords import BYTES, SPACE, Subwords
 
 MAX_LINE_BYTES = 1 << 20  # SentencePiece leaves out longer lines
@@ -22,14 +22,20 @@ def train_subwords(
     *,
     character_coverage: float = 0.9995,
     special: Special = Special(),
+    tags: Sequence[str] = (),
 ) -> Subwords:
-    """Subwords with exactly `size` ids, the special ones and 256 bytes included.
+    """Subwords with exactly `size` ids, the special ones, 256 bytes and the tags included.
 
-    `character_coverage` is the share of the text whose characters get tokens; the rest is spelt in bytes.
+    `character_coverage` is the share of the text whose characters get tokens; the rest is spelt in bytes. Tags are
+    taken out of the text first; what stands on both sides of one is learnt from as if it were two lines.
     """
-    return import_sentencepiece(
-        train_sentencepiece(lines, size, character_coverage=character_coverage, special=special), special
-    )
+    pattern = tag_pattern(tags, SPACE)
+    if wrong := sorted(set(tags) & set(BYTES)):
+        raise ConfigError(f"the tag {wrong[0]!r} is the name of a byte; choose another text")
+    if pattern is not None:  # SentencePiece puts a space in front of each part, as encoding does of each line
+        lines = (part.removeprefix(" ") for line in lines for part in pattern.split(line)[::2])
+    model = train_sentencepiece(lines, size, character_coverage=character_coverage, special=special, reserved=len(tags))
+    return import_sentencepiece(model, special, tags)
 
 
 def train_sentencepiece(
@@ -38,10 +44,14 @@ def train_sentencepiece(
     *,
     character_coverage: float = 0.9995,
     special: Special = Special(),
+    reserved: int = 0,
 ) -> bytes:
-    """A serialised SentencePiece model that encodes as the Subwords imported from it (U+2581 in a text apart)."""
+    """A serialised SentencePiece model that encodes as the Subwords imported from it (U+2581 in a text apart).
+
+    Of its `size` ids, `reserved` are left to others.
+    """
     sentencepiece = _sentencepiece()
-    smallest = len(special) + len(BYTES) + 1
+    smallest = len(special) + len(BYTES) + 1 + reserved
     if type(size) is not int or size < smallest:
         raise ConfigError(f"the subword vocabulary size is {size!r}; it must be a whole number, {smallest} or more")
     if not 0.9 <= character_coverage <= 1:
@@ -55,7 +65,7 @@ def train_sentencepiece(
             sentence_iterator=iter(source),
             model_writer=model,
             model_type="bpe",
-            vocab_size=size,
+            vocab_size=size - reserved,
             hard_vocab_limit=False,
             character_coverage=character_coverage,
             byte_fallback=True,
@@ -69,10 +79,10 @@ def train_sentencepiece(
     except RuntimeError as error:
         if source.error is not None:
             raise source.error from None
-        raise _explained(error, size, source.used) from None
+        raise _explained(error, size, source.used, reserved) from None
     if source.error is not None:
         raise source.error
-    found = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).get_piece_size()
+    found = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()).get_piece_size() + reserved
     if found < size:
         raise DataError(
             f"the text is too small for {size} subwords: its {source.used} lines make at most {found}; ask for"
@@ -81,8 +91,8 @@ def train_sentencepiece(
     return model.getvalue()
 
 
-def import_sentencepiece(model: bytes, special: Special) -> Subwords:
-    """The subwords of a serialised SentencePiece model as train_sentencepiece makes it."""
+def import_sentencepiece(model: bytes, special: Special, tags: Sequence[str] = ()) -> Subwords:
+    """The subwords of a serialised SentencePiece model as train_sentencepiece makes it, after the tags."""
     processor = _sentencepiece().SentencePieceProcessor(model_proto=model)
     ids = [token_id for token_id in range(processor.get_piece_size()) if token_id not in special]
     tokens = [processor.id_to_piece(token_id) for token_id in ids]
@@ -91,7 +101,7 @@ def import_sentencepiece(model: bytes, special: Special) -> Subwords:
     ranks: list[int | None] = [None] * len(tokens)
     for rank, row in enumerate(merged):
         ranks[row] = rank
-    return Subwords(tokens, ranks, special)
+    return Subwords([*tags, *tokens], [*[None] * len(tags), *ranks], special, tags)
 
 
 class _Source:
@@ -114,14 +124,14 @@ class _Source:
             self.error = error
 
 
-def _explained(error: RuntimeError, size: int, used: int) -> Exception:
+def _explained(error: RuntimeError, size: int, used: int, reserved: int) -> Exception:
     """What the user did wrong when the trainer gave up."""
     if not used:
         return DataError("the text to learn subwords from has no lines that are not empty")
     if found := re.search(r"smaller than required_chars\. (\d+) vs (\d+)", str(error)):
         return ConfigError(
-            f"the subword vocabulary size {size} is too small: characters, bytes and special ids alone need {found[2]};"
-            " raise the size or lower the character coverage"
+            f"the subword vocabulary size {size} is too small: characters, bytes, special ids and tags alone need"
+            f" {int(found[2]) + reserved}; raise the size or lower the character coverage"
         )
     return DataError(f"SentencePiece could not learn {size} subwords from {used} lines: {error}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from sequencing.evaluate import METRICS
-from sequencing.loss import NORMALIZERS, cross_entropy
+from sequencing.loss import NORMALIZERS, coverage_loss, cross_entropy
 from sequencing.optim import clip, learning_rate, teacher_rate
 from sequencing.process import interruptible
 from sequencing.run_config import RunConfig
@@ -103,8 +103,11 @@ def update(session: Session, batch: Batch) -> Stepped:
         memory = model.encode(batch.source, batch.source_mask)
         output = dynamic_decode(model.decoder, memory, teacher(session, batch, step))
     total = cross_entropy(output.logits.float(), target, mask, settings.label_smoothing)
+    loss = total
+    if settings.coverage:
+        loss = total + settings.coverage * coverage_loss(output.alignment.float(), mask)
     session.optimizer.zero_grad(set_to_none=True)
-    (total / NORMALIZERS[settings.normalize](mask)).backward()
+    (loss / NORMALIZERS[settings.normalize](mask)).backward()
     norm = clip(model.parameters(), settings.clip)
     session.optimizer.step()
     if session.average:

@@ -36,7 +36,7 @@ from sequencing.train.checkpoint import (
 from sequencing.train.logging import Log, MetricsLog, Progress, TensorBoardLog, machine
 from sequencing.train.tally import Tally
 from sequencing.train.validation import HeldOut, read_held_out
-from sequencing.vocabularies import build_vocabularies
+from sequencing.vocabularies import build_vocabularies, check_factors, completed
 from sequencing_np.config import Origin, choose, read_json
 from sequencing_np.errors import ConfigError, DataError, UsageError
 from sequencing_np.limits import Limits
@@ -171,11 +171,12 @@ def open_session(config: RunConfig, folder: Path) -> Session:
     checkpoint = latest_checkpoint(folder)
     if checkpoint:
         same_data(checkpoint.state["fingerprint"], report)
+    for corpus in [train, dev] if dev else [train]:
+        check_factors(config.vocab.source, corpus)
     source_vocab, target_vocab = run_vocabularies(config, folder, train, begun=checkpoint is not None)
     stream = BatchStream(train, source_vocab, target_vocab, sampling_options(config))
     torch.manual_seed(config.train.seed)
-    sizes = {"source_size": len(source_vocab), "target_size": len(target_vocab)}
-    model = Model(dataclasses.replace(config.model, **sizes)).to(choose_device(config.train.device))
+    model = Model(completed(config.model, source_vocab, target_vocab)).to(choose_device(config.train.device))
     translator = Translator(model, source_vocab, target_vocab, limits_of(train, source_vocab, target_vocab, config))
     held_out = read_held_out(dev, translator, config) if dev else None
     logs: dict[str, Log] = {name: MetricsLog(folder / f"{name}.jsonl") for name in ("metrics", "samples")}
@@ -216,6 +217,8 @@ def check_settings(config: RunConfig) -> None:
     if train.bleu_tokenize:
         check_tokenizer(train.bleu_tokenize)
     check_schedule(train)
+    if getattr(config.model.decoder, "copy", False) and not config.vocab.joint:
+        raise ConfigError("model.decoder.copy: source and target must share their ids; set vocab.joint = true")
     if not (train.steps or train.epochs or train.minutes or (train.patience and config.data.dev)):
         raise ConfigError("training would never end: set train.steps, train.epochs, train.minutes or train.patience")
 

@@ -1,0 +1,209 @@
+"""Where a decoder looks in one memory, in PyTorch: one class a scoring function. Twin of the ground floor's.
+
+`prepare` does once a sentence what does not depend on the query; calling the attention answers any number of queries.
+`begin` is what an attention remembers of its own past: it is given it back at each call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sequencing.layers import Dropout, Linear, masked_softmax
+from sequencing_np.attention import AttentionConfig, Past
+from sequencing_np.attention_scores import Attended
+from sequencing_np.errors import ConfigError
+from sequencing_np.state import Memory, MemorySizes
+
+
+def attend(scores: Tensor, memory: Memory, dropout: Dropout) -> Attended:  # (B, T, S), Memory -> Attended
+    """Weights and weighted sum of the values."""
+    alignment = masked_softmax(scores, memory.mask[:, None])
+    return Attended(dropout(alignment) @ memory.values, alignment)
+
+
+def same_width(query: int, keys: int, name: str) -> None:
+    """Dot products need one width on both sides."""
+    if query != keys:
+        raise ConfigError(
+            f"{name} attention multiplies queries of width {query} with keys of width {keys}; "
+            f"set encoder.attention_key_size = {query}, or use general attention"
+        )
+
+
+def keys_of_size(config: AttentionConfig, sizes: MemorySizes) -> None:
+    """Keys that the attention does not project have its own width."""
+    if not config.project_keys and sizes.keys != config.size:
+        raise ConfigError(
+            f"attention.size {config.size} with keys of width {sizes.keys} and project_keys = false; "
+            f"set attention.size = {sizes.keys}"
+        )
+
+
+class AdditiveAttention(nn.Module):
+    """v . tanh(W q + b + K): Bahdanau et al. 2015, appendix A.1.2."""
+
+    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
+        super().__init__()
+        keys_of_size(config, sizes)
+        self.query = Linear(query_size, config.size)
+        self.key = Linear(sizes.keys, config.size, bias=False) if config.project_keys else None
+        self.energy = nn.Parameter(torch.empty(config.size).uniform_(-1, 1) * (3 / config.size) ** 0.5)
+        self.dropout = Dropout(config.dropout)
+        self.context_size = sizes.values
+
+    def prepare(self, memory: Memory) -> Memory:
+        return memory._replace(keys=self.key(memory.keys)) if self.key else memory
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
+        meeting = self.query(query)[:, :, None] + memory.keys[:, None]  # (B, T, S, A)
+        return attend(torch.tanh(meeting) @ self.energy, memory, self.dropout)
+
+
+Attention = AdditiveAttention  # its name in the original framework
+
+
+class CoverageAttention(nn.Module):
+    """v . tanh(W q + b + K + w c): See et al. 2017, equations 10 and 11; c is how much each token was looked at."""
+
+    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
+        super().__init__()
+        keys_of_size(config, sizes)
+        self.query = Linear(query_size, config.size)
+        self.key = Linear(sizes.keys, config.size, bias=False) if config.project_keys else None
+        self.energy = nn.Parameter(torch.empty(config.size).uniform_(-1, 1) * (3 / config.size) ** 0.5)
+        self.coverage = nn.Parameter(torch.empty(config.size).uniform_(-1, 1) * (6 / (1 + config.size)) ** 0.5)
+        self.dropout = Dropout(config.dropout)
+        self.context_size = sizes.values
+
+    def prepare(self, memory: Memory) -> Memory:
+        return memory._replace(keys=self.key(memory.keys)) if self.key else memory
+
+    def begin(self, memory: Memory) -> Past:
+        return (memory.values.new_zeros(memory.mask.shape),)
+
+    def forward(self, query: Tensor, memory: Memory, past: Tensor) -> Attended:
+        # (B, T, Q), Memory, (B, T, S) -> (B, T, D), (B, T, S)
+        meeting = self.query(query)[:, :, None] + memory.keys[:, None] + past[..., None] * self.coverage
+        return attend(torch.tanh(meeting) @ self.energy, memory, self.dropout)
+
+
+class DotAttention(nn.Module):
+    """q . k: Luong et al. 2015, equation 8, "dot". Query and keys have one width."""
+
+    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
+        super().__init__()
+        same_width(query_size, sizes.keys, "dot")
+        self.dropout = Dropout(config.dropout)
+        self.context_size = sizes.values
+
+    def prepare(self, memory: Memory) -> Memory:
+        return memory
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
+        return attend(query @ memory.keys.transpose(1, 2), memory, self.dropout)
+
+
+class ScaledDotAttention(nn.Module):
+    """q . k / sqrt(K): Vaswani et al. 2017, equation 1. Query and keys have one width."""
+
+    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
+        super().__init__()
+        same_width(query_size, sizes.keys, "scaled_dot")
+        self.dropout = Dropout(config.dropout)
+        self.context_size = sizes.values
+
+    def prepare(self, memory: Memory) -> Memory:
+        return memory._replace(keys=memory.keys / memory.keys.shape[-1] ** 0.5)
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
+        return attend(query @ memory.keys.transpose(1, 2), memory, self.dropout)
+
+
+class GeneralAttention(nn.Module):
+    """q W k: Luong et al. 2015, equation 8, "general"."""
+
+    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
+        super().__init__()
+        self.query = Linear(query_size, sizes.keys, bias=False)
+        self.dropout = Dropout(config.dropout)
+        self.context_size = sizes.values
+
+    def prepare(self, memory: Memory) -> Memory:
+        return memory
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
+        return attend(self.query(query) @ memory.keys.transpose(1, 2), memory, self.dropout)
+
+
+class MultiHeadAttention(nn.Module):
+    """Several scaled dot attentions side by side: Vaswani et al. 2017, section 3.2.2."""
+
+    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
+        super().__init__()
+        self.heads, self.scale = config.heads, config.head_size() ** -0.5
+        self.query = Linear(query_size, config.size)
+        self.key, self.value = Linear(sizes.keys, config.size), Linear(sizes.values, config.size)
+        self.output = Linear(config.size, config.size)
+        self.dropout = Dropout(config.dropout)
+        self.context_size = config.size
+
+    def split(self, x: Tensor) -> Tensor:  # (B, N, D) -> (B, H, N, D/H)
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def prepare(self, memory: Memory) -> Memory:
+        keys = self.split(self.key(memory.keys)).transpose(2, 3)  # (B, H, D/H, S)
+        return memory._replace(keys=keys, values=self.split(self.value(memory.values)))
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
+        scores = (self.split(self.query(query)) * self.scale) @ memory.keys
+        weights = masked_softmax(scores, memory.mask[:, None, None])  # (B, H, T, S)
+        context = (self.dropout(weights) @ memory.values).transpose(1, 2)
+        return Attended(self.output(context.flatten(2)), weights.mean(dim=1))
+
+
+class SummaryAttention(nn.Module):
+    """No look at single tokens: the summary at every step, as in Cho et al. 2014. All real tokens weigh the same."""
+
+    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
+        super().__init__()
+        self.context_size = sizes.summary
+
+    def prepare(self, memory: Memory) -> Memory:
+        return memory
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
+        even = memory.mask.to(query.dtype) / memory.mask.sum(dim=1, keepdim=True).clamp(min=1)
+        shape = query.shape[:2]
+        context = memory.summary[:, None].expand(*shape, -1)
+        return Attended(context, even[:, None].expand(*shape, -1))
+
+
+EACH: dict[str, Any] = {  # what may look at each of several memories
+    "additive": AdditiveAttention,
+    "dot": DotAttention,
+    "scaled_dot": ScaledDotAttention,
+    "general": GeneralAttention,
+    "multi_head": MultiHeadAttention,
+    "summary": SummaryAttention,
+}

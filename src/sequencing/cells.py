@@ -1,0 +1,165 @@
+"""Recurrent cells in PyTorch. Twin of `sequencing_np.cells`.
+
+A cell runs over T tokens from a state and returns the state after them: with PyTorch's fused kernels, with gradients
+written out, or by a scan where no gate waits for the state. Layers, directions and sentences' ends are not known here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, logsigmoid
+
+from sequencing.recurrence import GRURecurrence, LSTMRecurrence, written_out
+from sequencing.scan import linear_recurrence
+from sequencing_np.cells import Ran
+
+
+def initialise(cell: Any) -> None:
+    """Glorot-uniform input matrices, orthogonal recurrent ones (gate by gate), zero biases."""
+    with torch.no_grad():
+        for name, parameter in cell.named_parameters():
+            for weight in parameter.chunk(cell.gates):
+                if name == "weight_ih_l0":
+                    nn.init.xavier_uniform_(weight)
+                elif name == "weight_hh_l0":
+                    nn.init.orthogonal_(weight)
+                else:
+                    weight.zero_()
+
+
+def input_products(cell: Any, x: Tensor) -> Tensor:  # (..., D) -> (..., G)
+    """What the input brings to each gate."""
+    return linear(x, cell.weight_ih_l0, cell.bias_ih_l0)
+
+
+class RNNCell(nn.RNN):
+    """h = tanh(W x + U h + b): Elman 1990."""
+
+    count = 1  # arrays in its state
+    gates = 1  # products of its input, each as wide as its state
+
+    def __init__(self, input_size: int, size: int) -> None:
+        super().__init__(input_size, size, batch_first=True)
+        initialise(self)
+
+    def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
+        outputs, h = self(x, states[0][None])
+        return Ran(outputs, (h[0],))
+
+
+class GRUCell(nn.GRU):
+    """Gated recurrent unit in the form whose reset gate acts after the product: Cho et al. 2014, as in cuDNN."""
+
+    count, gates = 1, 3
+
+    def __init__(self, input_size: int, size: int) -> None:
+        super().__init__(input_size, size, batch_first=True)
+        initialise(self)
+
+    def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
+        if written_out(x):
+            given = input_products(self, x.transpose(0, 1))
+            after = GRURecurrence.apply(given, states[0], self.weight_hh_l0, self.bias_hh_l0)
+            return Ran(after.transpose(0, 1), (after[-1],))
+        outputs, h = self(x, states[0][None])
+        return Ran(outputs, (h[0],))
+
+
+class LSTMCell(nn.LSTM):
+    """Long short-term memory with forget gate: Gers et al. 2000.
+
+    The forget gate's bias starts at 1 (Jozefowicz et al. 2015).
+    """
+
+    count, gates = 2, 4
+
+    def __init__(self, input_size: int, size: int) -> None:
+        super().__init__(input_size, size, batch_first=True)
+        initialise(self)
+        bias: Any = self.bias_ih_l0
+        bias.data[size : 2 * size] = 1.0
+
+    def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), 2 x (B, H) -> (B, T, H), 2 x (B, H)
+        if written_out(x):
+            given = input_products(self, x.transpose(0, 1))
+            after, cells = LSTMRecurrence.apply(given, *states, self.weight_hh_l0, self.bias_hh_l0)
+            return Ran(after.transpose(0, 1), (after[-1], cells[-1]))
+        outputs, (h, c) = self(x, (states[0][None], states[1][None]))
+        return Ran(outputs, (h[0], c[0]))
+
+
+def scanned(keep: Tensor, new: Tensor, first: Tensor) -> Tensor:  # (B, T, H), (B, T, H), (B, H) -> (B, T, H)
+    """h = keep h + (1 - keep) new at every step, from the first state, in its type."""
+    keep, new = keep.to(first.dtype), new.to(first.dtype)
+    return linear_recurrence(keep, torch.addcmul(new, keep, new, value=-1), first)
+
+
+class SSRUCell(nn.Module):
+    """Simpler simple recurrent unit: Kim et al. 2019, section 2.1.
+
+    f = sigmoid(W_f x + b), c = f c + (1 - f) W x, and what it says is relu(c). Its gates do not wait for its state.
+    """
+
+    count, gates = 1, 2
+
+    def __init__(self, input_size: int, size: int) -> None:
+        super().__init__()
+        self.weight_ih_l0 = nn.Parameter(torch.empty(self.gates * size, input_size))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(size))
+        initialise(self)
+
+    def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
+        bias = torch.cat([self.bias_ih_l0, torch.zeros_like(self.bias_ih_l0)])  # W x has none
+        forget, new = linear(x, self.weight_ih_l0, bias).chunk(self.gates, dim=2)
+        cells = scanned(torch.sigmoid(forget), new, states[0])
+        return Ran(torch.relu(cells), (cells[:, -1],))
+
+
+class MinGRUCell(nn.Module):
+    """h = (1 - z) h + z W x with z = sigmoid(W_z x): Feng et al. 2024, section 3.1 (with biases)."""
+
+    count, gates = 1, 2
+
+    def __init__(self, input_size: int, size: int) -> None:
+        super().__init__()
+        self.weight_ih_l0 = nn.Parameter(torch.empty(self.gates * size, input_size))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(self.gates * size))
+        initialise(self)
+
+    def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
+        update, new = input_products(self, x).chunk(self.gates, dim=2)
+        outputs = scanned(torch.sigmoid(-update), new, states[0])
+        return Ran(outputs, (outputs[:, -1],))
+
+
+class MinLSTMCell(nn.Module):
+    """h = f' h + i' W x, where f' and i' are the forget and input gates over their sum: Feng et al. 2024, section 3.2.
+
+    f' is computed as sigmoid(log f - log i), which is the same and divides nothing by nothing.
+    """
+
+    count, gates = 1, 3
+
+    def __init__(self, input_size: int, size: int) -> None:
+        super().__init__()
+        self.weight_ih_l0 = nn.Parameter(torch.empty(self.gates * size, input_size))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(self.gates * size))
+        initialise(self)
+
+    def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
+        forget, enter, new = input_products(self, x).chunk(self.gates, dim=2)
+        outputs = scanned(torch.sigmoid(logsigmoid(forget) - logsigmoid(enter)), new, states[0])
+        return Ran(outputs, (outputs[:, -1],))
+
+
+CELLS: dict[str, Any] = {
+    "rnn": RNNCell,
+    "gru": GRUCell,
+    "lstm": LSTMCell,
+    "ssru": SSRUCell,
+    "min_gru": MinGRUCell,
+    "min_lstm": MinLSTMCell,
+}

@@ -1,0 +1,120 @@
+"""Attention to several memories of one sentence, in PyTorch. Twin of `sequencing_np.several_memories`.
+
+The memories are the memory itself and its `others`, from fine to coarse: characters and words, or several texts. Each
+has an attention of its own, a row of EACH; the alignment that is said is that of the first memory, whose positions
+are the source's tokens. With one memory alone they work as well.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sequencing.attention_scores import EACH, AdditiveAttention
+from sequencing.layers import Linear, masked_softmax
+from sequencing_np.attention import AttentionConfig, Past
+from sequencing_np.attention_scores import Attended
+from sequencing_np.errors import ConfigError
+from sequencing_np.several_memories import context_sizes, memories
+from sequencing_np.state import Memory, MemorySizes
+
+
+class Attentions(nn.ModuleList):
+    """One attention for each memory, each with a query of its own width."""
+
+    def __init__(self, config: AttentionConfig, query_sizes: list[int], sizes: MemorySizes) -> None:
+        widths = {each.keys for each in (sizes, *sizes.others)}
+        if EACH[config.each] is AdditiveAttention and not config.project_keys and len(widths) > 1:
+            raise ConfigError(
+                f"project_keys = false, and the memories' keys have the widths {sorted(widths)}; "
+                f"set encoder.attention_key_size = {config.size}"
+            )
+        pairs = zip(query_sizes, (sizes, *sizes.others), strict=True)
+        super().__init__(EACH[config.each](config, width, each) for width, each in pairs)
+
+    def beside(self, memory: Memory) -> list[tuple[nn.Module, Memory]]:
+        """Each attention with its memory, from fine to coarse."""
+        return list(zip(self, memories(memory), strict=True))
+
+    def prepare(self, memory: Memory) -> Memory:
+        first, *others = (attention.prepare(each) for attention, each in self.beside(memory))  # type: ignore[operator]
+        return first._replace(others=tuple(others))
+
+
+class ParallelAttention(nn.Module):
+    """Each memory is asked the same; the contexts stand side by side."""
+
+    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
+        super().__init__()
+        self.attentions = Attentions(config, [query_size] * (1 + len(sizes.others)), sizes)
+        self.context_size = sum(context_sizes(config, sizes))
+
+    def prepare(self, memory: Memory) -> Memory:
+        return self.attentions.prepare(memory)
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, C), (B, T, S)
+        said = [attention(query, each) for attention, each in self.attentions.beside(memory)]
+        return Attended(torch.cat([each.context for each in said], dim=2), said[0].alignment)
+
+
+AvAttention = ParallelAttention  # its name in the original framework
+
+
+class HierarchicalAttention(nn.Module):
+    """From the coarsest memory to the finest: what was found so far is a part of the next query.
+
+    The top-down order of attention via attention (AAAI 2018): words first, then characters. The contexts stand side
+    by side in the order in which they were found.
+    """
+
+    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
+        super().__init__()
+        contexts = context_sizes(config, sizes)
+        query_sizes = [query_size + sum(contexts[place + 1 :]) for place in range(len(contexts))]
+        self.attentions = Attentions(config, query_sizes, sizes)
+        self.context_size = sum(contexts)
+
+    def prepare(self, memory: Memory) -> Memory:
+        return self.attentions.prepare(memory)
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, C), (B, T, S)
+        asked, alignment = query, None
+        for attention, each in reversed(self.attentions.beside(memory)):
+            context, alignment = attention(asked, each)
+            asked = torch.cat([asked, context], dim=2)
+        return Attended(asked[..., query.shape[2] :], alignment)
+
+
+class GatedAttention(nn.Module):
+    """Contexts of one width, mixed: each mapped by its own matrix, the shares a softmax of the query's linear image.
+
+    A memory without any real token has no share.
+    """
+
+    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
+        super().__init__()
+        count = 1 + len(sizes.others)
+        self.attentions = Attentions(config, [query_size] * count, sizes)
+        self.gate = Linear(query_size, count)
+        self.values = nn.ModuleList(Linear(width, config.size) for width in context_sizes(config, sizes))
+        self.context_size = config.size
+
+    def prepare(self, memory: Memory) -> Memory:
+        return self.attentions.prepare(memory)
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, C), (B, T, S)
+        said = [attention(query, each) for attention, each in self.attentions.beside(memory)]
+        real = torch.stack([each.mask.any(dim=1) for each in memories(memory)], dim=1)  # (B, M)
+        shares = masked_softmax(self.gate(query), real[:, None])  # (B, T, M)
+        images = [own(each.context) for own, each in zip(self.values, said, strict=True)]
+        context = sum(image * shares[..., [place]] for place, image in enumerate(images))
+        return Attended(context, said[0].alignment)

@@ -1,0 +1,221 @@
+"""Where a decoder looks in one memory, in NumPy: one class a scoring function. Twin of `sequencing.attention_scores`.
+
+`prepare` does once a sentence what does not depend on the query; calling the attention answers any number of queries.
+`begin` is what an attention remembers of its own past: it is given it back at each call. `config` is an
+AttentionConfig; that one stands above, beside the table of all attentions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sequencing_np.config import require
+from sequencing_np.layers import Linear, masked_softmax
+from sequencing_np.state import Array, Memory, MemorySizes
+
+Weights = dict[str, Any]
+
+
+class Attended(NamedTuple):
+    """What an attention answers to T queries."""
+
+    context: Array  # (B, T, C)
+    alignment: Array  # (B, T, S)  sums to 1 over the real tokens; the mean of the heads where there are several
+
+
+Past = tuple[Array, ...]  # of an attention that looks back: (R, S), the sum of its alignments so far; of others: ()
+
+
+def attend(scores: np.ndarray, memory: Memory) -> Attended:  # (B, T, S), Memory -> Attended
+    """Weights and weighted sum of the values."""
+    alignment = masked_softmax(scores, memory.mask[:, None])
+    return Attended(alignment @ memory.values, alignment)
+
+
+class AdditiveAttention:
+    """v . tanh(W q + b + K): Bahdanau et al. 2015, appendix A.1.2."""
+
+    def __init__(self, config: Any, *, query: Weights, energy: np.ndarray, key: Weights | None = None) -> None:
+        require((key is not None) == config.project_keys, "the weights and attention.project_keys contradict")
+        require(energy.shape == (config.size,), f"attention.size {config.size}, the weights have {energy.shape}")
+        self.query, self.energy = Linear(**query), energy
+        self.key = Linear(**key, bias=None) if key is not None else None
+        require(self.key is None or self.key.weight.shape[1] == config.size, "attention.key does not fit its size")
+
+    @staticmethod
+    def context_size(config: Any, sizes: MemorySizes) -> int:
+        return sizes.values
+
+    def prepare(self, memory: Memory) -> Memory:
+        return memory._replace(keys=self.key(memory.keys)) if self.key else memory
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
+        meeting = self.query(query)[:, :, None] + memory.keys[:, None]  # (B, T, S, A)
+        return attend(np.tanh(meeting, out=meeting) @ self.energy, memory)
+
+
+Attention = AdditiveAttention  # its name in the original framework
+
+
+class CoverageAttention:
+    """v . tanh(W q + b + K + w c): See et al. 2017, equations 10 and 11; c is how much each token was looked at."""
+
+    def __init__(
+        self,
+        config: Any,
+        *,
+        query: Weights,
+        energy: np.ndarray,
+        coverage: np.ndarray,
+        key: Weights | None = None,
+    ) -> None:
+        shapes = energy.shape, coverage.shape
+        require(shapes == ((config.size,),) * 2, f"attention.size {config.size}, the weights have {shapes}")
+        require((key is not None) == config.project_keys, "the weights and attention.project_keys contradict")
+        self.query, self.energy, self.coverage = Linear(**query), energy, coverage
+        self.key = Linear(**key, bias=None) if key is not None else None
+        require(self.key is None or self.key.weight.shape[1] == config.size, "attention.key does not fit its size")
+
+    @staticmethod
+    def context_size(config: Any, sizes: MemorySizes) -> int:
+        return sizes.values
+
+    def prepare(self, memory: Memory) -> Memory:
+        return memory._replace(keys=self.key(memory.keys)) if self.key else memory
+
+    def begin(self, memory: Memory) -> Past:
+        return (np.zeros(memory.mask.shape, dtype=memory.values.dtype),)
+
+    def __call__(self, query: np.ndarray, memory: Memory, past: np.ndarray) -> Attended:
+        # (B, T, Q), Memory, (B, T, S) -> (B, T, D), (B, T, S)
+        meeting = past[..., None] * self.coverage  # (B, T, S, A)
+        meeting += self.query(query)[:, :, None]
+        meeting += memory.keys[:, None]
+        return attend(np.tanh(meeting, out=meeting) @ self.energy, memory)
+
+
+class DotAttention:
+    """q . k: Luong et al. 2015, equation 8, "dot". Query and keys have one width."""
+
+    def __init__(self, config: Any) -> None:
+        pass
+
+    @staticmethod
+    def context_size(config: Any, sizes: MemorySizes) -> int:
+        return sizes.values
+
+    def prepare(self, memory: Memory) -> Memory:
+        return memory
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
+        return attend(query @ memory.keys.swapaxes(1, 2), memory)
+
+
+class ScaledDotAttention:
+    """q . k / sqrt(K): Vaswani et al. 2017, equation 1. Query and keys have one width."""
+
+    def __init__(self, config: Any) -> None:
+        pass
+
+    @staticmethod
+    def context_size(config: Any, sizes: MemorySizes) -> int:
+        return sizes.values
+
+    def prepare(self, memory: Memory) -> Memory:
+        return memory._replace(keys=memory.keys / memory.keys.dtype.type(memory.keys.shape[-1] ** 0.5))
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
+        return attend(query @ memory.keys.swapaxes(1, 2), memory)
+
+
+class GeneralAttention:
+    """q W k: Luong et al. 2015, equation 8, "general"."""
+
+    def __init__(self, config: Any, *, query: Weights) -> None:
+        self.query = Linear(**query, bias=None)
+
+    @staticmethod
+    def context_size(config: Any, sizes: MemorySizes) -> int:
+        return sizes.values
+
+    def prepare(self, memory: Memory) -> Memory:
+        return memory
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
+        return attend(self.query(query) @ memory.keys.swapaxes(1, 2), memory)
+
+
+class MultiHeadAttention:
+    """Several scaled dot attentions side by side: Vaswani et al. 2017, section 3.2.2."""
+
+    def __init__(self, config: Any, *, query: Weights, key: Weights, value: Weights, output: Weights) -> None:
+        self.heads, self.scale = config.heads, config.head_size() ** -0.5
+        self.query, self.key, self.value, self.output = (Linear(**w) for w in (query, key, value, output))
+
+    def split(self, x: np.ndarray) -> np.ndarray:  # (B, N, D) -> (B, H, N, D/H)
+        return x.reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2)
+
+    @staticmethod
+    def context_size(config: Any, sizes: MemorySizes) -> int:
+        return config.size
+
+    def prepare(self, memory: Memory) -> Memory:
+        keys = np.ascontiguousarray(self.split(self.key(memory.keys)).swapaxes(2, 3))  # (B, H, D/H, S)
+        return memory._replace(keys=keys, values=self.split(self.value(memory.values)))
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
+        heads = self.split(self.query(query))
+        heads *= heads.dtype.type(self.scale)
+        weights = masked_softmax(heads @ memory.keys, memory.mask[:, None, None])  # (B, H, T, S)
+        context = (weights @ memory.values).swapaxes(1, 2)
+        return Attended(self.output(context.reshape(*context.shape[:2], -1)), weights.mean(axis=1))
+
+
+class SummaryAttention:
+    """No look at single tokens: the summary at every step, as in Cho et al. 2014. All real tokens weigh the same."""
+
+    def __init__(self, config: Any) -> None:
+        pass
+
+    @staticmethod
+    def context_size(config: Any, sizes: MemorySizes) -> int:
+        return sizes.summary
+
+    def prepare(self, memory: Memory) -> Memory:
+        return memory
+
+    def begin(self, memory: Memory) -> Past:
+        return ()
+
+    def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
+        even = memory.mask / np.maximum(memory.mask.sum(axis=1, keepdims=True), 1)
+        shape = query.shape[:2]
+        alignment = np.broadcast_to(even.astype(query.dtype)[:, None], (*shape, even.shape[1]))
+        return Attended(np.broadcast_to(memory.summary[:, None], (*shape, memory.summary.shape[1])), alignment)
+
+
+EACH: dict[str, Any] = {  # what may look at each of several memories
+    "additive": AdditiveAttention,
+    "dot": DotAttention,
+    "scaled_dot": ScaledDotAttention,
+    "general": GeneralAttention,
+    "multi_head": MultiHeadAttention,
+    "summary": SummaryAttention,
+}
