@@ -54,12 +54,12 @@ TABLES: dict[str, Any] = {
 }
 ROUNDS = int(os.environ.get("SEQUENCING_ROUNDS", "2"))  # architectures for each encoder x decoder
 PAIRS = list(itertools.product(ENCODERS, DECODERS))
-GRID = [  # the attentions take turns, so that each meets every decoder; ROUNDS = len(ATTENTIONS) makes it the full cube
-    (encoder, decoder, list(ATTENTIONS)[(list(ENCODERS).index(encoder) + turn * len(ENCODERS)) % len(ATTENTIONS)])
-    for turn in range(ROUNDS)
+GRID = [  # the full cube, in turns of one architecture a pair; two turns show each attention to each decoder
+    (encoder, decoder, list(ATTENTIONS)[(list(ENCODERS).index(encoder) + 2 + turn * len(ENCODERS)) % len(ATTENTIONS)])
+    for turn in range(max(ROUNDS, len(ATTENTIONS)))
     for encoder, decoder in PAIRS
 ]
-DRAWN = range(len(GRID))
+DRAWN = range(ROUNDS * len(PAIRS))
 FLOORS = ["numpy", "torch"]
 
 
@@ -221,9 +221,9 @@ class Sources(NamedTuple):
 
 
 def sources(config: ModelConfig, lengths: tuple[int, ...] = (7, 2, 5, 1), seed: int = 0) -> Sources:
-    """Sentences of these lengths, of random words and an end symbol."""
+    """Sentences of these lengths, of random words and an end symbol; another one may stand between two texts."""
     chance = np.random.default_rng(seed)
-    ids = chance.integers(len(SPECIAL), config.source_size, (len(lengths), max(lengths)))
+    ids = chance.integers(SPECIAL.eos, config.source_size, (len(lengths), max(lengths)))
     if config.source_factors:
         ids += config.source_size * chance.integers(0, math.prod(config.source_factors), ids.shape)
     mask = np.arange(max(lengths)) < np.array(lengths)[:, None]

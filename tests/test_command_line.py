@@ -15,11 +15,11 @@ import pytest
 
 import sequencing
 import sequencing_np
+from pages import DOCS, ROOT, run_page
 from sequencing.__main__ import COMMANDS, MISSING, main
 from sequencing_np.__main__ import main as runtime_main
 from sequencing_np.translate import Translator
 from sequencing_np.vocab import load_vocab, read_vocab
-from pages import DOCS, ROOT, run_page
 from tiny_models import TARGETS, give_input, write_model, write_run
 
 TEXT = "ein zwei drei\n\nfünf und vier\nzwei\nvier vier ein und unbekannt\n"

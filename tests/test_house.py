@@ -8,11 +8,8 @@ How its examples run says pages.py.
 """
 
 import ast
-import contextlib
-import doctest
 import importlib
 import importlib.metadata
-import io
 import os
 import re
 import shutil

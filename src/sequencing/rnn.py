@@ -114,7 +114,7 @@ class StackRNNEncoder(nn.Module):
 
     def __init__(self, config: RNNEncoderConfig, embedding: LookUpOp | None) -> None:
         super().__init__()
-        self.sizes = memory_sizes(config, 1)
+        self.sizes = memory_sizes(config, 1, CELLS[config.stack.cell].gates)
         self.embedding: Any = embedding  # None: an encoder inside another one is given vectors
         self.stack = RecurrentStack(config.stack, config.embedding_size)
         read_one_hot(config, embedding, [self.stack.layers[0].cell])
@@ -136,7 +136,7 @@ class StackBidirectionalRNNEncoder(nn.Module):
 
     def __init__(self, config: RNNEncoderConfig, embedding: LookUpOp | None) -> None:
         super().__init__()
-        self.sizes = memory_sizes(config, 2)
+        self.sizes = memory_sizes(config, 2, CELLS[config.stack.cell].gates)
         self.embedding: Any = embedding  # None: an encoder inside another one is given vectors
         width = config.stack.projection or 2 * config.stack.size
         inputs = [config.embedding_size] + [width] * (config.stack.layers - 1)

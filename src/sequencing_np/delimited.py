@@ -20,6 +20,7 @@ class Vocab:
     """
 
     factor_sizes: tuple[int, ...] = ()
+    columns: int = 1
 
     def __init__(
         self,

@@ -35,6 +35,8 @@ def parts_of(token: str, factors: int, separator: str) -> list[str]:
 class FactoredVocab:
     """A vocabulary of words, and the values of each factor. Its length is that of the words; its ids go beyond it."""
 
+    columns: int = 1
+
     def __init__(self, words: Vocab, factors: Sequence[Sequence[str]], separator: str = "|") -> None:
         check_separator(separator, words.delimiter)
         self.words, self.separator = words, separator

@@ -82,10 +82,10 @@ class LayerEnd:
         return outputs + x if self.residual and x.shape == outputs.shape else outputs
 
 
-def memory_sizes(config: RNNEncoderConfig, directions: int) -> MemorySizes:
-    """The widths of what a recurrent encoder says."""
+def memory_sizes(config: RNNEncoderConfig, directions: int, gates: int) -> MemorySizes:
+    """The widths of what a recurrent encoder says; its cells have so many gates."""
     stack = config.stack
-    width = directions * CELLS[stack.cell].gates * stack.size
+    width = directions * gates * stack.size
     require(
         not config.one_hot or config.embedding_size == width,
         f"one_hot: the table holds what {width} gates read, embedding_size is {config.embedding_size}; "
@@ -166,10 +166,10 @@ class StackRNNEncoder:
         key: Weights | None = None,
     ) -> None:
         require((key is not None) == bool(config.attention_key_size), "the weights and attention_key_size contradict")
-        self.sizes = memory_sizes(config, 1)
         self.embedding: Any = LookUpOp(**embedding) if embedding else None
         require(embedding is not None or not config.one_hot, NO_TABLE)
         self.stack = RecurrentStack(config.stack, **{**stack, "layers": with_inputs(config, stack["layers"], "cell")})
+        self.sizes = memory_sizes(config, 1, CELLS[config.stack.cell].gates)
         self.key = Linear(**key) if key is not None else None
 
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
@@ -199,11 +199,11 @@ class StackBidirectionalRNNEncoder:
         require(
             len(layers) == config.stack.layers, f"{len(layers)} layers of weights, {config.stack.layers} configured"
         )
-        self.sizes = memory_sizes(config, 2)
         self.embedding: Any = LookUpOp(**embedding) if embedding else None
         require(embedding is not None or not config.one_hot, NO_TABLE)
         layers = with_inputs(config, layers, "left_to_right", "right_to_left")
         self.layers = [BidirectionalLayer(config.stack, **weights) for weights in layers]
+        self.sizes = memory_sizes(config, 2, CELLS[config.stack.cell].gates)
         self.key = Linear(**key) if key is not None else None
 
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory

@@ -1,11 +1,11 @@
-"""The four ids that no text can produce, tags that no rule can split, and what every vocabulary does with them.
+"""What a vocabulary is; the four ids that no text can produce, tags that no rule can split, and what is done with them.
 
 Shared by all vocabularies. Knows nothing of how the text between two tags is split.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, Self
 
 from sequencing_np.errors import DataError
 
@@ -22,6 +22,31 @@ class Special(NamedTuple):
     unk: int = 1
     bos: int = 2
     eos: int = 3
+
+
+class Vocabulary(Protocol):
+    """What a model asks of a vocabulary, whatever its tokens are."""
+
+    special: Special
+    tokens: list[str | None]  # by id, None at the special ids
+    tags: tuple[str, ...]  # those of the tokens that are found first, wherever they stand
+    factor_sizes: tuple[int, ...]  # values of each factor; then ids are above the number of tokens, see factors.py
+    columns: int  # how many texts a line holds, with tabs between them, see columns.py
+
+    def __len__(self) -> int: ...
+
+    def encode(self, text: str, bos: bool = False) -> list[int]: ...
+
+    def decode(self, ids: Iterable[int]) -> str: ...
+
+    def tokens_of(self, ids: Iterable[int]) -> list[str]: ...
+
+    def pieces(self, text: str) -> list[str]: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self: ...
 
 
 def check_special(special: Special, size: int) -> None:

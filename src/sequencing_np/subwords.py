@@ -29,6 +29,7 @@ class Subwords:
     """
 
     factor_sizes: tuple[int, ...] = ()
+    columns: int = 1
 
     def __init__(
         self,

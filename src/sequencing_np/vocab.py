@@ -1,4 +1,4 @@
-"""What a vocabulary is, the table of them, and the files that keep them.
+"""The table of vocabularies, and the files that keep them.
 
 What is typed `Vocabulary` may be any row of the table. Knows nothing of batches, models or embedding sizes.
 """
@@ -6,15 +6,13 @@ What is typed `Vocabulary` may be any row of the table. Knows nothing of batches
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import Callable, Iterator, Sequence
 
 from sequencing_np.bytestream import name_of
+from sequencing_np.columns import SINGLE, ColumnsVocab
 from sequencing_np.delimited import Vocab, build_vocab, room_for
 from sequencing_np.errors import ConfigError, DataError
-from sequencing_np.factors import FactoredVocab
-from sequencing_np.special import Special, check_token
-from sequencing_np.subwords import Subwords
+from sequencing_np.special import Special, Vocabulary, check_token
 from sequencing_np.text import atomic_write, read_lines
 
 __all__ = [
@@ -32,30 +30,6 @@ __all__ = [
 
 MAX_FILE_BYTES = 1 << 28  # other programs may write JSON in one line
 COUNTED = re.compile(r"(.*)\t([0-9]{1,18})", re.DOTALL)
-
-
-class Vocabulary(Protocol):
-    """What a model asks of a vocabulary, whatever its tokens are."""
-
-    special: Special
-    tokens: list[str | None]  # by id, None at the special ids
-    tags: tuple[str, ...]  # those of the tokens that are found first, wherever they stand
-    factor_sizes: tuple[int, ...]  # values of each factor; then ids are above the number of tokens, see factors.py
-
-    def __len__(self) -> int: ...
-
-    def encode(self, text: str, bos: bool = False) -> list[int]: ...
-
-    def decode(self, ids: Iterable[int]) -> str: ...
-
-    def tokens_of(self, ids: Iterable[int]) -> list[str]: ...
-
-    def pieces(self, text: str) -> list[str]: ...
-
-    def to_json(self) -> dict[str, Any]: ...
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self: ...
 
 
 # Where the special ids lie in a vocabulary of n tokens. The last two are those of the original framework, which pads
@@ -115,11 +89,7 @@ def vocab_lines(vocab: Vocab) -> Iterator[str]:
             yield token if count is None else f"{token}\t{count}"
 
 
-VOCABULARIES: dict[str, type[Vocabulary]] = {
-    "delimited": Vocab,
-    "factored": FactoredVocab,
-    "subword": Subwords,
-}
+VOCABULARIES: dict[str, type[Vocabulary]] = {**SINGLE, "columns": ColumnsVocab}
 
 
 def save_vocab(vocab: Vocabulary, path: str | os.PathLike[str]) -> None:
