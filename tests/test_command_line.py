@@ -386,6 +386,7 @@ def test_the_examples_of_the_page_run(tmp_path) -> None:
 
 def test_the_page_names_every_option() -> None:
     page = (DOCS / "commands.md").read_text("utf-8")
+    assert "**`--import MODULE`**" in page, "the option of all commands"
     for words, command in COMMANDS.items():
         parser = argparse.ArgumentParser()
         import_module(command.module).add_arguments(parser)

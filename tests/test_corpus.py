@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,61 @@ def test_several_files_follow_each_other(write):
     assert list(corpus.pairs()) == [("a", "A"), ("b", "B"), ("c", "C")]
     assert [(entry.file, entry.line) for entry in corpus.entries()] == [(first, 1), (second[0], 1), (second[0], 2)]
     assert [facts.lines for facts in corpus.check().fingerprint] == [1, 2, 2]
+
+
+# --- several sources ------------------------------------------------------------------------------------------------
+
+TEXTS = SIDE.filter(lambda text: "\t" not in text)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.tuples(TEXTS, TEXTS, SIDE), max_size=7))
+def test_several_sources_stand_before_the_target(write, rows):
+    """In a table as in files; what has neither target nor source is skipped, what has one of the sources is not."""
+    rows.append(("", "last", "last"))
+    usable = [(f"{one}\t{two}", target) for one, two, target in rows if (one + two).strip() and target.strip()]
+    table = write("rows.tsv", "".join("\t".join(row) + "\n" for row in rows).encode())
+    columns = zip(*rows, strict=True)
+    files = [write(f"{n}.any", "".join(f"{text}\n" for text in column).encode()) for n, column in enumerate(columns)]
+    for part in (table, files):
+        corpus = Corpus([part], sources=2)
+        report = corpus.check()
+        assert list(corpus.pairs()) == usable
+        assert (report.lines, report.kept, report.empty.count) == (len(rows), len(usable), len(rows) - len(usable))
+
+
+def test_sources_of_other_numbers_are_refused_with_their_line(write):
+    path = write("a.tsv", b"a\tb\tc\n \na\tb\n")
+    words = r"a\.tsv:3: 2 columns instead of 3; a line of a TSV file is source 1, one tab, source 2, one tab, target; "
+    with pytest.raises(
+        DataError, match=words + r"parallel files are given as one list: \[source 1, source 2, target\]"
+    ):
+        Corpus([path], sources=2).check()
+    with pytest.raises(DataError, match=r"a\.tsv:1: 3 columns instead of 2; a line of a TSV file is source, one tab, "):
+        Corpus([path]).check()
+    for files in (["a", "b"], ["a", "b", "c", "d"]):
+        words = rf'{len(files)} files; with 2 sources a group is \["source 1 file", "source 2 file", "target file"\]'
+        with pytest.raises(ConfigError, match=words):
+            Corpus([files], sources=2)
+
+
+@pytest.mark.parametrize("counts", [(5, 4, 4), (4, 5, 5), (5, 0, 3), (3, 3, 4), (5, 4, 3)])
+def test_unequal_counts_of_several_files(write, counts):
+    names = [write(f"{n}.txt", b"word\n" * count) for n, count in enumerate(counts)]
+    said = f"{names[0]} has {counts[0]} lines, {names[1]} has {counts[1]} and {names[2]} has {counts[2]}: "
+    said += f"line {min(counts) + 1} is the first that is missing in {names[counts.index(min(counts))]}"
+    with pytest.raises(DataError, match=re.escape(said)):
+        Corpus([names], sources=2).check()
+
+
+def test_a_tab_within_one_of_several_sources_is_named(write):
+    files = [write("a", b"a\nb\n"), write("b", b"x\ny\tz\n"), write("c", b"c\td\nd\n")]
+    with pytest.raises(DataError, match=r"b:2: the line holds a tab, which stands between two sources"):
+        Corpus([files], sources=2).check()
+    files[1] = write("b", b"x\n" + b"y" * 101 + b"\n")
+    corpus = Corpus([files], sources=2, max_bytes=100)
+    assert corpus.check().too_long == Counted(1, [f"{files[0]}:2"])
+    assert list(corpus.pairs()) == [("a\tx", "c\td")], "the target is what it is"
 
 
 def test_what_is_no_readable_file_is_named(write, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """head: copying against See et al. 2017, equation 9, in plain loops; what it does to a loss and to a training run."""
 
 import math
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from sequencing.model import Model as TorchModel
 from sequencing_np.config import Origin
 from sequencing_np.errors import ConfigError, ModelError
 from sequencing_np.head import Copy
-from sequencing_np.model import build_model, model_config
-from sequencing_np.state import Memory
+from sequencing_np.model import CONFIGS, DECODERS, build_model, model_config
+from sequencing_np.state import Memory, State, select
 from sequencing_np.weights import nest
 
 D, V, S, T = 5, 13, 7, 3  # hidden, vocabulary, source, target
@@ -73,6 +74,24 @@ def test_the_mixture_by_hand(width: int) -> None:
     assert np.isfinite(found).all()
 
 
+def test_an_id_of_padding_alone_is_never_copied() -> None:
+    """However unlikely it is: padding changes nothing. An id that stands as a word too is copied as that word."""
+    given = Given()
+    given.logits[:, :, 0] = -1e4
+    spoken, memory = given.logits, given.memory
+    for tokens, free in ((given.tokens, 0), (np.where(given.mask, given.tokens, 4), 0)):
+        given.memory = memory._replace(tokens=tokens)
+        gate = given.hidden @ given.weight.T + given.bias
+        highest = spoken.max(-1, keepdims=True)
+        total = highest + np.log(np.exp(spoken - highest).sum(-1, keepdims=True))
+        wanted = (spoken - total - np.logaddexp(0, -gate))[..., free]
+        same(given.numpy()[..., free], wanted)
+        same(given.torch()[..., free], wanted)
+    longer = np.where(given.mask, given.tokens, 4)
+    same(np.exp(given.numpy()), given.by_hand())
+    assert (longer[1:] == 4).any()
+
+
 def test_what_is_sure_stays_finite() -> None:
     """Extreme logits, gates and alignments, in both widths of numbers, forwards and backwards."""
     tokens = torch.tensor([[4, 4, 4, 5], [0, 0, 0, 0]])
@@ -115,6 +134,87 @@ def test_the_gradient_of_the_loss() -> None:
         ends = [loss(*each) for each in moved]
         slope = float((ends[0] - ends[1]).detach()) / 2e-6
         assert slope == pytest.approx(float((gradient * way).sum()), rel=1e-5)
+
+
+# --- in the decoders ------------------------------------------------------------------------------------------------
+
+COPYING = [row for row, config in CONFIGS["decoder"].items() if "copy" in {field.name for field in fields(config)}]
+
+
+def copying_pair(row: str) -> Any:
+    """A model that copies, on both floors, in float64 with random weights; two layers where there are several."""
+    layers = {"self_attention": {"blocks": {"layers": 2, "heads": 1}}, "convolutional": {"layers": 2, "size": 5}}.get(
+        row, {}
+    )
+    values = {
+        "encoder": {"type": "rnn", "embedding_size": 7, "stack": {"size": 5}},
+        "decoder": {"type": row, "copy": True, "embedding_size": 3, "attention": {"type": "general"}, **layers},
+        "source_size": V,
+        "target_size": V,
+    }
+    native = TorchModel(model_config(values, Origin("test"))).double().eval().requires_grad_(False)
+    for parameter in native.parameters():
+        parameter.normal_(0, 0.6, generator=torch.Generator().manual_seed(parameter.numel()))
+    return build_model(native.config, nest(native.weights())), native
+
+
+def test_who_copies() -> None:
+    """All but the decoder that looks at no words."""
+    assert set(DECODERS) - set(COPYING) == {"fixed_vector"}
+    for row in DECODERS:
+        decoder = {"type": row, **({"copy": True} if row in COPYING else {})}
+        assert model_config({"decoder": decoder}, Origin("test")).copies == (row in COPYING)
+        assert not model_config({"decoder": {"type": row}}, Origin("test")).copies
+
+
+@pytest.mark.parametrize("row", COPYING)
+def test_decoders_mix_what_their_head_says(row: str) -> None:
+    """Against the head alone and the alignment that is said, in plain loops; two rows share a memory, as beams do."""
+    given, tokens = Given(), np.random.default_rng(3).integers(4, V, (4, T))
+    ids, mask = given.tokens[:2], given.mask[:2]
+    for model in copying_pair(row):
+        state = model.decoder.start(model.encode(ids, mask))
+        state = State(state.memory, select(state.cache, model.arrays.native(np.array([0, 0, 1, 1]))))
+        output, _ = model.decoder.step(model.arrays.native(tokens), state)
+        written, gates = (np.asarray(part(output.hidden)) for part in (model.decoder.head, model.decoder.copy.gate))
+        alignment, said = np.asarray(output.alignment), np.exp(np.asarray(output.logits))
+        for r, t in np.ndindex(*tokens.shape):
+            gate, powers = 1 / (1 + math.exp(-gates[r, t, 0])), [math.exp(x) for x in written[r, t]]
+            shares = [gate * power / sum(powers) for power in powers]
+            for token, share in zip(ids[r // 2], alignment[r, t], strict=True):
+                shares[token] += (1 - gate) * share
+            np.testing.assert_allclose(said[r, t], shares, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("row", COPYING)
+def test_the_mixture_is_not_rounded_to_bfloat16(row: str) -> None:
+    """Where matrix products are, the mixture is float32: it holds the gate's share and the alignment's, and learns."""
+    given, model = Given(), copying_pair(row)[1].float().train().requires_grad_(True)
+    tokens = torch.randint(4, V, (2, T), generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        output, _ = model.decoder.step(tokens, model.decoder.start(model.encode(given.tokens[:2], given.mask[:2])))
+        assert torch.nn.functional.linear(torch.ones(2, 2), torch.ones(2, 2)).dtype == torch.bfloat16
+    assert output.logits.dtype == torch.float32
+    gate = torch.sigmoid(model.decoder.copy.gate(output.hidden.float())[..., 0])
+    paid = output.alignment.double().sum(-1)  # bfloat16 on some devices: one up to its rounding
+    wanted = gate.double() + (1 - gate.double()) * paid
+    torch.testing.assert_close(output.logits.double().exp().sum(-1), wanted, rtol=0, atol=2e-6)
+    output.logits[..., 4].sum().backward()
+    for name, parameter in model.decoder.named_parameters():
+        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+    assert model.decoder.copy.gate.weight.grad.any()
+
+
+def test_the_mixture_in_bfloat16_is_that_of_what_it_was_given() -> None:
+    """Its inputs may be rounded, itself it rounds nothing: it says what it says of the same numbers in float64."""
+    given, twin = Given(2), UpperCopy(D)
+    memory = Memory(*map(torch.tensor, given.memory[:5]))
+    rounded = [torch.tensor(x).bfloat16() for x in (given.hidden, given.logits, given.alignment)]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = twin(*rounded, memory)
+    wanted = twin.double()(*(x.double() for x in rounded), memory)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
 
 
 def copying(**sizes: int) -> Any:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequencing.loss import NORMALIZERS, coverage_loss, cross_entropy
+from sequencing.loss import NORMALIZERS, ROWS, coverage_loss, cross_entropy, disagreement
 
 B, T, V = 3, 5, 7
 LENGTHS = [5, 2, 3]
@@ -93,6 +93,57 @@ def test_normalizers(name: str, count: int) -> None:
 
 def test_every_normalizer_is_tested() -> None:
     assert set(NORMALIZERS) == {"tokens", "sentences"}
+
+
+def pairs_drawn(rows: int = B, steps: int = T, seed: int = 5) -> torch.Tensor:
+    """Two sets of logits."""
+    chance = torch.Generator().manual_seed(seed)
+    return torch.randn(2, rows, steps, V, generator=chance, dtype=torch.float64) * 3
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(B, T), (3, ROWS // 2 + 5)], ids=["one slice", "two slices"])
+def test_disagreement_is_pytorchs_divergence_both_ways(rows: int, steps: int) -> None:
+    """Liang et al. 2021, equation 2, with both gradients, against torch.nn.functional.kl_div."""
+    lengths = torch.tensor([steps, 2, steps // 2])
+    mask = torch.arange(steps) < lengths[:, None]
+    given, own = (pairs_drawn(rows, steps).requires_grad_() for _ in range(2))
+    one, other = torch.log_softmax(own, dim=-1)[:, mask]
+    divergence = torch.nn.functional.kl_div
+    ways = ((one, other), (other, one))
+    wanted = sum(divergence(a, b, reduction="sum", log_target=True) for a, b in ways)
+    found = disagreement(given, mask)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=0)
+    (found * 0.7).backward()
+    (wanted * 0.7).backward()  # type: ignore[union-attr]
+    torch.testing.assert_close(given.grad, own.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_disagreement_by_hand() -> None:
+    """One in two against three in four: (3/4 - 1/2) log (3/4 : 1/2) + (1/4 - 1/2) log (1/4 : 1/2) = log 3 / 4."""
+    logits = torch.tensor([[[[0.0, 0.0]]], [[[math.log(3), 0.0]]]])
+    assert float(disagreement(logits, torch.ones(1, 1, dtype=torch.bool))) == pytest.approx(math.log(3) / 4)
+
+
+def test_who_says_the_same_agrees() -> None:
+    """Also where one set of logits is the other plus a constant; then there is nothing to learn."""
+    logits = pairs_drawn()
+    logits[1] = logits[0] + 7
+    logits.requires_grad_()
+    apart = disagreement(logits, MASK)
+    apart.backward()
+    assert float(apart.detach()) == pytest.approx(0, abs=1e-12)
+    assert logits.grad is not None and float(logits.grad.abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("wrong", [1e9, float("nan"), float("inf")])
+def test_padding_cannot_disagree(wrong: float) -> None:
+    clean, spoilt = pairs_drawn(), pairs_drawn()
+    spoilt[0, ~MASK] = wrong
+    spoilt.requires_grad_()
+    apart = disagreement(spoilt, MASK)
+    assert float(apart.detach()) == float(disagreement(clean, MASK))
+    apart.backward()
+    assert spoilt.grad is not None and not spoilt.grad[:, ~MASK].any() and bool(spoilt.grad[:, MASK].all())
 
 
 def test_coverage_by_hand() -> None:

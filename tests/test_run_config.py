@@ -47,6 +47,7 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "vocab.source.tags": [["a b"], [""], ["x", "x"], ["<unk>"]],
     "vocab.source.factors": [-1],
     "vocab.source.factor_separator": ["", " ", "a b"],
+    "vocab.source.columns": [0, -1],
     "train.batch_tokens": [0, -1],
     "train.steps": [-1],
     "train.epochs": [-1],
@@ -198,6 +199,22 @@ def test_factors_need_a_separator_and_a_level(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds a character of the delimiter"):
         checked(path, "vocab.target.level=delimited", "vocab.target.delimiter='>'", 'vocab.target.tags=["<a>"]')
     checked(path, "vocab.target.delimiter='>'", 'vocab.target.tags=["<a>"]')  # words have no use for it
+
+
+def test_columns_are_of_the_source_and_of_the_data(tmp_path: Path) -> None:
+    path = written(tmp_path, MINIMAL + "[vocab]\nsource.columns = 2\n")
+    assert checked(path, 'data.dev=[["a", "b", "c"], "d.tsv"]').data.dev[0] == tuple(f"{tmp_path}/{n}" for n in "abc")
+    form = r"run\.toml:1: data: test: \('a', 'b'\): parallel files come in groups of 3, 2 sources and the target"
+    with pytest.raises(ConfigError, match=form):
+        checked(path, 'data.test=[["a", "b"]]')
+    with pytest.raises(ConfigError, match=r"test: \('a', 'b', 'c'\): parallel files come in twos, \[source, target\]"):
+        checked(path, "vocab.source.columns=1", 'data.test=[["a", "b", "c"]]')
+    with pytest.raises(ConfigError, match=r"target\.columns 2: only a source can be several texts"):
+        checked(path, "vocab.target.columns=2")
+    delimited = ("vocab.source.level=delimited", "vocab.source.delimiter='\t'")
+    with pytest.raises(ConfigError, match="columns 2: tabs stand between columns; set another delimiter"):
+        checked(path, *delimited)
+    checked(path, *delimited, "vocab.source.columns=1")
 
 
 # --- paths ----------------------------------------------------------------------------------------------------------

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from sequencing.loading import load_translator
+from sequencing.loss import NORMALIZERS
 from sequencing.report import write_report
 from sequencing.run_config import RunConfig, read_run_config
 from sequencing.train.checkpoint import latest_checkpoint
-from sequencing.train.loop import Interrupted, run, train
+from sequencing.train.loop import Interrupted, losses_of, run, train
 from sequencing.train.session import FREE, open_session
 from sequencing_np.errors import ConfigError, DataError, SearchError, SequencingError, UsageError
 from sequencing_np.model_folder import read_model_folder
@@ -224,6 +226,42 @@ def test_the_same_seed_is_the_same_run_and_another_is_another(finished: Path, tm
     assert not any(np.array_equal(one[name], array) for name, array in other.items() if array.ndim > 1)
 
 
+# --- what is made small ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalize", NORMALIZERS)
+def test_two_passes_are_made_to_agree(normalize: str, tmp_path: Path) -> None:
+    """Half of Liang et al. 2021, equation 4: so the cross entropy is the mean of both passes, and what is logged."""
+    settings = ["train.r_drop=3", "train.label_smoothing=0.1", f"train.normalize={normalize}"]
+    session = open_session(small(tmp_path / "data", *settings, "model.decoder.readout_dropout=0.3"), tmp_path / "run")
+    batch = next(session.stream.batches()).batch
+    model, target, mask = session.model.train(), torch.tensor(batch.target), torch.tensor(batch.target_mask)
+    torch.manual_seed(1)
+    found = losses_of(session, batch)
+    torch.manual_seed(1)
+    source, real = (np.concatenate([part, part]) for part in (batch.source, batch.source_mask))
+    begin = torch.full((len(target) * 2, 1), session.translator.target_vocab.special.bos)
+    tokens = torch.cat([begin, torch.cat([target, target])[:, :-1]], dim=1)
+    logits = model.decoder.step(tokens, model.decoder.start(model.encode(source, real)))[0].logits
+    one, other = logits.double().chunk(2)
+    assert not torch.equal(one, other)
+    nll = [functional.cross_entropy(x[mask], target[mask], reduction="sum", label_smoothing=0.1) for x in (one, other)]
+    p, q = (functional.log_softmax(x[mask], dim=-1) for x in (one, other))
+    ways = [functional.kl_div(a, b, reduction="sum", log_target=True) for a, b in ((p, q), (q, p))]
+    equation = sum(nll) + 3 / 2 * sum(ways)
+    torch.testing.assert_close(found.whole.double(), equation / 2 / NORMALIZERS[normalize](mask), rtol=1e-5, atol=0)
+    torch.testing.assert_close(found.cross_entropy.double(), sum(nll) / 2, rtol=1e-5, atol=0)
+    for log in session.logs.values():
+        log.close()
+
+
+def test_two_passes_without_dropout_are_one(tmp_path: Path) -> None:
+    for name, settings in {"one": [], "two": ["train.r_drop=5"]}.items():
+        train(small(tmp_path / "data", *settings, "train.steps=4", "train.log_every=1"), tmp_path / name)
+    one, two = (records(tmp_path / name / "metrics.jsonl") for name in ("one", "two"))
+    assert [record["loss"] for record in two] == pytest.approx([record["loss"] for record in one], rel=1e-4)
+
+
 # --- stopped and continued ------------------------------------------------------------------------------------------
 
 
@@ -274,7 +312,14 @@ def test_in_parts_is_at_once(at_once: Path, stops: tuple[int, ...], tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "settings", [[], ["train.optimizer=sgd", "train.momentum=0.9"], ["model.decoder.input_feeding=true"]], ids=str
+    "settings",
+    [
+        [],
+        ["train.optimizer=sgd", "train.momentum=0.9"],
+        ["model.decoder.input_feeding=true"],
+        ["train.r_drop=5", "model.decoder.readout_dropout=0.2", "train.teacher.rate=0.6", "train.teacher.draw=true"],
+    ],
+    ids=str,
 )
 def test_plain_runs_in_parts(settings: list[str], tmp_path: Path) -> None:
     config = small(tmp_path / "data", "train.optimizer=adamw", *settings)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sequencing_np.columns import ColumnsVocab
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.factors import FactoredVocab
 from sequencing_np.subwords import BYTES, Subwords
@@ -290,6 +291,8 @@ EXAMPLES: dict[str, Vocabulary] = {
     "words with tags": build_vocab(["a <a> b"], tags=["<a>", "b"]),
     "subwords with tags": Subwords([*BYTES, "ab", "\u2581a", "c"], [None] * 257 + [0, None], tags=["ab"]),
     "factored": FactoredVocab(build_vocab(["a b <a> c", "ä"], tags=["<a>"]), [["X", "Y"]]),
+    "columns": ColumnsVocab(build_vocab(["a b <a>", "ä"], tags=["<a>"]), 2),
+    "columns of characters": ColumnsVocab(Vocab(["a", " "], "", Special(4, 0, 3, 4)), 3),
 }
 PROBES = ["a b c", "ä \u2028 x", "", " ab  a ", '\t"\\</s> null']
 FACTORED_PROBES = ["a|X b|Y <a> c|new", "", "ä|Y \u2028|X", "<a><a>x|Y"]
@@ -299,10 +302,12 @@ FACTORED_PROBES = ["a|X b|Y <a> c|new", "", "ä|Y \u2028|X", "<a><a>x|Y"]
 def test_saved_is_loaded(example: str, tmp_path: Path) -> None:
     vocab, path = EXAMPLES[example], tmp_path / "vocab.json"
     probes = FACTORED_PROBES if vocab.factor_sizes else PROBES
+    if vocab.columns > 1:
+        probes = ["\t".join(["a ä", " ", "<a>a"][: vocab.columns]), ""]
     save_vocab(vocab, path)
     again = load_vocab(path)
     assert again.to_json() == vocab.to_json() and type(again) is type(vocab)
-    assert (again.tags, again.factor_sizes) == (vocab.tags, vocab.factor_sizes)
+    assert (again.tags, again.factor_sizes, again.columns) == (vocab.tags, vocab.factor_sizes, vocab.columns)
     assert [again.encode(probe) for probe in probes] == [vocab.encode(probe) for probe in probes]
     path.write_bytes(json.dumps(vocab.to_json()).encode())  # as other programs would write it
     assert load_vocab(path).to_json() == vocab.to_json()

@@ -13,9 +13,11 @@ from sequencing.vocabularies import (
     build_vocabularies,
     check_factors,
     completed,
+    in_columns,
     source_lines,
     target_lines,
 )
+from sequencing_np.columns import ColumnsVocab
 from sequencing_np.config import Origin
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.model import model_config
@@ -159,6 +161,76 @@ def test_a_token_without_its_factors_is_named_with_its_place(factored: Corpus, t
         check_factors(SideConfig(factors=2, tags=("<a>",)), factored)
 
 
+# --- columns --------------------------------------------------------------------------------------------------------
+
+THREE = [("ein haus", "a b", "c d"), ("zwei", "", "c"), ("", "b b", "zwei")]
+
+
+@pytest.fixture
+def columns(tmp_path: Path) -> Corpus:
+    (tmp_path / "three.tsv").write_bytes("".join("\t".join(row) + "\n" for row in THREE).encode())
+    return Corpus([str(tmp_path / "three.tsv")], sources=2)
+
+
+def test_columns_share_a_vocabulary(columns: Corpus, tmp_path: Path) -> None:
+    """What is counted is each text, whatever the level; a tab is no token."""
+    assert list(source_lines(columns)) == ["ein haus", "a b", "zwei", "", "", "b b"]
+    source, target = build_vocabularies(VocabConfig(source=SideConfig(columns=2)), columns)
+    assert ordinary(source) == ["b", "a", "ein", "haus", "zwei"] and source.columns == 2
+    assert sorted(ordinary(target)) == ["c", "d", "zwei"] and target.columns == 1
+    letters, _ = build_vocabularies(VocabConfig(source=SideConfig("characters", columns=2)), columns)
+    assert sorted(ordinary(letters)) == sorted(set(" abeinhauszw"))
+    joint, alone = build_vocabularies(VocabConfig(source=SideConfig(columns=2), joint=True), columns)
+    assert joint.tokens == alone.tokens and (joint.columns, alone.columns) == (2, 1)
+    assert sorted(ordinary(alone)) == ["a", "b", "c", "d", "ein", "haus", "zwei"]
+    save_vocab(source, tmp_path / "columns.json")
+    save_vocab(alone, tmp_path / "one.json")
+    for file, config in (("columns.json", SideConfig(columns=2)), ("one.json", SideConfig(columns=2))):
+        read, _ = build_vocabularies(VocabConfig(source=replace(config, file=str(tmp_path / file))), columns)
+        assert read.to_json() == (source if file == "columns.json" else joint).to_json()
+    for number in (1, 3):
+        with pytest.raises(ConfigError, match=f"of lines of 2 columns, columns is {number}; set columns = 2"):
+            build_side(SideConfig(columns=number, file=str(tmp_path / "columns.json")), iter([]))
+    side = SideConfig(columns=2, file=str(tmp_path / "columns.json"))
+    with pytest.raises(ConfigError, match=r"joint = true: .*of lines of 2 columns.*give the vocabulary of one text"):
+        build_vocabularies(VocabConfig(source=side, joint=True), columns)
+
+
+def test_subwords_of_columns(tmp_path: Path) -> None:
+    pytest.importorskip("sentencepiece")
+    rows = [f"{one} und\t{two}\tx" for one in ("haus", "maus", "laus") for two in ("", "hausmaus", "mauslaus")] * 5
+    (tmp_path / "many.tsv").write_bytes("".join(f"{row}\n" for row in rows).encode())
+    corpus = Corpus([str(tmp_path / "many.tsv")], sources=2)
+    source, _ = build_vocabularies(VocabConfig(source=SideConfig("subwords", size=280, columns=2)), corpus)
+    assert (len(source), source.columns) == (280, 2)
+    assert source.decode(source.encode("haus und\tlaus")) == "haus und\tlaus"
+
+
+def test_factors_in_columns(tmp_path: Path) -> None:
+    (tmp_path / "both.tsv").write_bytes(b"a|X b|Y\t\tc\n\tb|Z\ta\nb|X\tb\tc\n")
+    corpus = Corpus([str(tmp_path / "both.tsv")], sources=2)
+    side = SideConfig(factors=1, columns=2)
+    with pytest.raises(DataError, match=r"both\.tsv:3: the token 'b' has 0 of 1 factors"):
+        check_factors(side, corpus)
+    (tmp_path / "both.tsv").write_bytes(b"a|X b|Y\t\tc\n\tb|Z\ta\n")
+    check_factors(side, corpus)
+    for joint in (False, True):
+        source, target = build_vocabularies(VocabConfig(source=side, joint=joint), corpus)
+        assert (source.factor_sizes, source.columns, target.factor_sizes, target.columns) == ((5,), 2, (), 1)
+        assert source.decode(source.encode("b|X\ta|Z a|new")) == "b|X\ta|Z a|<unk>"
+        sizes = completed(model_config({}, Origin("test")), source, target)
+        assert (sizes.source_size, sizes.source_factors) == (len(source), (5,))
+
+
+def test_a_tab_in_one_source_is_what_it_was(tmp_path: Path) -> None:
+    for name, text in (("a", b"x\ty z\n"), ("b", b"u\tv\n")):
+        (tmp_path / name).write_bytes(text)
+    corpus = Corpus([[str(tmp_path / "a"), str(tmp_path / "b")]])
+    assert list(both_sides(corpus)) == ["x\ty z", "u\tv"]
+    source, target = build_vocabularies(VocabConfig(), corpus)
+    assert (ordinary(source), ordinary(target)) == (["x\ty", "z"], ["u\tv"])
+
+
 def test_files(corpus: Corpus, tmp_path: Path) -> None:
     """A list of tokens, with or without counts, or a saved vocabulary; the text is not looked at."""
     (tmp_path / "tokens.txt").write_bytes(b"two\t3\none\t1\n")
@@ -181,6 +253,11 @@ def test_an_encoder_gets_the_ids_that_it_looks_for() -> None:
     words = model_config({"encoder": {"type": "characters_to_words"}}, Origin("test"))
     texts = model_config({"encoder": {"type": "several_sources"}}, Origin("test"))
     assert completed(words, vocab, vocab).encoder == replace(words.encoder, boundary=5)
-    assert completed(texts, vocab, vocab).encoder == replace(texts.encoder, end=4)
+    assert completed(texts, ColumnsVocab(vocab, 2), vocab).encoder == replace(texts.encoder, end=4)
+    for columns, has in ((1, "1 column"), (3, "3 columns")):
+        wrong = rf"2 encoders, one for each text of a source, and a source has {has}; set vocab\.source\.columns = 2"
+        with pytest.raises(ConfigError, match=wrong):
+            completed(texts, in_columns(vocab, columns), vocab)
+    assert completed(words, in_columns(vocab, 3), vocab).encoder == replace(words.encoder, boundary=5)
     with pytest.raises(ConfigError, match=r"looks for ' '.*no such token"):
         completed(words, Vocab(["a"], ""), vocab)

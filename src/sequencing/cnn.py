@@ -19,7 +19,7 @@ from torch.nn.functional import glu, linear, pad
 
 from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
-from sequencing.head import HEADS
+from sequencing.head import HEADS, Copy
 from sequencing.layers import Dropout, Linear, LookUpOp, PositionTable, masked_mean
 from sequencing_np.attention import Past
 from sequencing_np.cnn import HALF, ConvolutionalDecoderConfig, ConvolutionalEncoderConfig, Spoken
@@ -132,6 +132,7 @@ class ConvolutionalDecoder(nn.Module):
         self.layers: Any = nn.ModuleList(DecoderLayer(config, sizes) for _ in range(config.layers))
         table = embedding.weight if config.tie_embeddings else None
         self.head = HEADS[config.head](width, config.head_size, len(embedding.weight), table)
+        self.copy = Copy(width) if config.copy else None
 
     @property
     def arrays(self) -> TorchArrays:
@@ -154,6 +155,8 @@ class ConvolutionalDecoder(nn.Module):
             x, alignment, cache = layer(x, entering, memory, scale, cache)
             alignments.append(alignment)
             after.append(cache)
-        hidden = self.dropout(self.outer(x))
-        state = State(state.memory, (tuple(after), scale, count + tokens.shape[1]))
-        return Output(self.head(hidden), hidden, torch.stack(alignments).mean(dim=0)), state
+        hidden, alignment = self.dropout(self.outer(x)), torch.stack(alignments).mean(dim=0)
+        logits = self.head(hidden)
+        if self.copy:
+            logits = self.copy(hidden, logits, alignment, state.memory[-1])
+        return Output(logits, hidden, alignment), State(state.memory, (tuple(after), scale, count + tokens.shape[1]))

@@ -20,6 +20,7 @@ from sequencing_np.composed import (
     CharacterWordEncoderConfig,
     Gathered,
     SeveralSourcesEncoderConfig,
+    WordValuesEncoderConfig,
     composed_memory,
     composed_sizes,
     require_width,
@@ -135,3 +136,26 @@ class SeveralSourcesEncoder(nn.Module):
             reader: Any = encoder
             parts.append(reader.read(dropout(take(x, own)), own.mask, take(tokens, own)))
         return composed_memory(parts, self.keys, torch.cat([part.summary for part in parts], dim=1))
+
+
+class WordValuesEncoder(nn.Module):
+    """Looks by context, finds words: keys and summary are those of another encoder, values come from a second table.
+
+    So what is said at a place does not depend on its neighbours, only where to look does: Russin et al. 2019.
+    """
+
+    def __init__(self, config: WordValuesEncoderConfig, embedding: LookUpOp) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.values = LookUpOp(len(embedding.weight), config.value_size, config.embedding_dropout)
+        self.reader = part_of("reader", config.reader)
+        self.dropout = Dropout(config.reader.embedding_dropout)
+        own = self.reader.sizes
+        self.sizes = MemorySizes(config.attention_key_size or own.keys, config.value_size, own.summary)
+        self.keys = key_maps(config.attention_key_size, [own])
+
+    def forward(self, source: Tensor, mask: Tensor) -> Memory:  # (B, S), (B, S) -> Memory
+        words = source % len(self.embedding.weight)  # without factors
+        memory = self.reader.read(self.dropout(self.embedding(source)), mask, words)
+        memory = memory._replace(values=self.values(words) * mask[..., None])
+        return composed_memory([memory], self.keys, memory.summary)

@@ -35,6 +35,21 @@ class PreviousWordReadout(nn.Module):
         return context
 
 
+class ContextAloneReadout(nn.Module):
+    """The context, as it is: the decoder's own state chooses where to look and says nothing itself."""
+
+    def __init__(self, word: int, output: int, context: int, size: int) -> None:
+        super().__init__()
+        self.size, self.fed_size = context, context
+
+    def forward(self, word: Tensor, output: Tensor, context: Tensor) -> Tensor:
+        # (R, T, E), (R, T, H), (R, T, C) -> (R, T, C)
+        return context
+
+    def fed(self, context: Tensor, readout: Tensor) -> Tensor:  # (R, T, C), (R, T, D) -> (R, T, C)
+        return context
+
+
 class ContextReadout(nn.Module):
     """tanh(W [output; context] + b); the context is fed back."""
 
@@ -128,18 +143,28 @@ class Copy(nn.Module):
 
     def forward(self, hidden: Tensor, logits: Tensor, alignment: Tensor, memory: Memory) -> Tensor:
         # (R, T, D), (R, T, V), (R, T, S), Memory -> (R, T, V)
-        tokens, gate = memory.tokens, self.gate(hidden)
-        spoken = functional.log_softmax(logits, dim=-1) + functional.logsigmoid(gate)
-        spoken, alignment, gate = (x.reshape(len(tokens), -1, x.shape[-1]) for x in (spoken, alignment, gate))
-        equal = tokens[:, :, None] == tokens[:, None]  # (B, S, S)
-        first = ~equal.triu(1).any(dim=1)[:, None]  # (B, 1, S): where an id stands for the first time
-        mass = alignment @ equal.to(alignment.dtype)  # (B, N, S)
-        copied = (mass + smallest_mass(np.float64 if mass.dtype == torch.float64 else np.float32)).log()
-        place = tokens[:, None].expand_as(mass)
-        mixed = torch.logaddexp(spoken.gather(2, place), copied + functional.logsigmoid(-gate)).to(spoken.dtype)
-        mixed = torch.where(first, mixed, mixed.detach())  # an id that stands again says the same, learnt from once
-        return spoken.scatter(2, place, mixed).reshape(logits.shape)
+        tokens, wide = memory.tokens, torch.promote_types(logits.dtype, torch.float32)
+        with torch.autocast(logits.device.type, enabled=False):  # neither logarithms nor masses in bfloat16
+            gate = self.gate(hidden.to(self.gate.weight.dtype)).to(wide)
+            spoken = functional.log_softmax(logits.to(wide), dim=-1) + functional.logsigmoid(gate)
+            parts = (spoken, alignment.to(wide), gate)
+            spoken, alignment, gate = (x.reshape(len(tokens), -1, x.shape[-1]) for x in parts)
+            equal = tokens[:, :, None] == tokens[:, None]  # (B, S, S)
+            first = ~equal.triu(1).any(dim=1)[:, None]  # (B, 1, S): where an id stands for the first time
+            mass = alignment @ equal.to(wide)  # (B, N, S)
+            copied = (mass + smallest_mass(np.float64 if wide == torch.float64 else np.float32)).log()
+            real = (equal & memory.mask[:, None]).any(dim=2)[:, None]  # (B, 1, S): false for an id of padding alone
+            copied = (copied + functional.logsigmoid(-gate)).masked_fill(~real, -torch.inf)
+            place = tokens[:, None].expand_as(mass)
+            mixed = torch.logaddexp(spoken.gather(2, place), copied)
+            mixed = torch.where(first, mixed, mixed.detach())  # an id that stands again says the same, learnt from once
+            return spoken.scatter(2, place, mixed).reshape(logits.shape)
 
 
-READOUTS: dict[str, Any] = {"previous_word": PreviousWordReadout, "context": ContextReadout, "luong": LuongReadout}
+READOUTS: dict[str, Any] = {
+    "previous_word": PreviousWordReadout,
+    "context_alone": ContextAloneReadout,
+    "context": ContextReadout,
+    "luong": LuongReadout,
+}
 HEADS: dict[str, Any] = {"linear": LinearHead, "tanh": TanhHead, "relu": ReluHead}

@@ -1,4 +1,4 @@
-"""What training makes small: cross entropy, smoothed and normalised."""
+"""What training makes small: cross entropy, smoothed and normalised; and what may be added to it."""
 
 from __future__ import annotations
 
@@ -62,6 +62,54 @@ def cross_entropy(logits: Tensor, target: Tensor, mask: Tensor, smoothing: float
     """
     wanted = target.masked_fill(~mask, 0)  # under the padding stands any number
     return CrossEntropy.apply(logits.flatten(0, 1), wanted.flatten(), mask.flatten(), smoothing)
+
+
+class Disagreement(torch.autograd.Function):
+    """(2, N, V) logits, (N,) mask -> KL(p || q) + KL(q || p) over true rows, p and q being the two distributions.
+
+    Written out for the same reason. With the log-ratio d = log p - log q, the gradient by the first logits is
+    p (d - KL(p || q)) + p - q, and by the second the same with p and q exchanged.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, mask: Tensor) -> Tensor:
+        rows = ROWS if logits.device.type == "cpu" else logits.shape[1]
+        norms, losses = [], []
+        for part in logits.split(rows, dim=1):
+            norm = torch.logsumexp(part, dim=2, keepdim=True)
+            said = part - norm  # (2, n, V)
+            ratio = said[0] - said[1]
+            ratio = torch.stack([ratio, -ratio])
+            norms.append(norm)
+            losses.append(said.exp_().mul_(ratio).sum(dim=2))
+        norm, loss = torch.cat(norms, dim=1), torch.cat(losses, dim=1)  # (2, N, 1), (2, N)
+        ctx.save_for_backward(logits, norm, loss, mask)
+        return loss.masked_fill(~mask, 0).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
+        logits, norm, loss, mask = ctx.saved_tensors
+        gradient = torch.empty_like(logits)
+        rows = ROWS if logits.device.type == "cpu" else logits.shape[1]
+        parts = (*(x.split(rows, dim=1) for x in (gradient, logits, norm, loss)), mask.split(rows))
+        for part, given, own, apart, real in zip(*parts, strict=True):
+            torch.sub(given, own, out=part)
+            ratio = part[0] - part[1]
+            p, q = part.exp_()
+            change = p - q
+            p.mul_(ratio - apart[0][:, None]).add_(change)
+            q.mul_(ratio.neg_().sub_(apart[1][:, None])).sub_(change)
+            part.mul_(above).masked_fill_(~real[:, None], 0)
+        return gradient, None
+
+
+def disagreement(logits: Tensor, mask: Tensor) -> Tensor:  # (2, B, T, V), (B, T) -> ()
+    """How much two answers to the same question differ, in nats, summed over real target tokens.
+
+    It is KL(p || q) + KL(q || p), both halves of Liang et al. 2021, equation 2 ("R-Drop").
+    """
+    return Disagreement.apply(logits.flatten(1, 2), mask.flatten())
 
 
 def coverage_loss(alignment: Tensor, mask: Tensor) -> Tensor:  # (B, T, S), (B, T) -> ()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sequencing.arrays import TorchArrays
 from sequencing.cnn import ConvolutionalDecoder
-from sequencing.composed import READERS, CharacterWordEncoder, SeveralSourcesEncoder
+from sequencing.composed import READERS, CharacterWordEncoder, SeveralSourcesEncoder, WordValuesEncoder
 from sequencing.fixed_vector import FixedVectorDecoder
 from sequencing.layers import LookUpOp
 from sequencing.rnn_decoder import AttentionRNNDecoder
@@ -26,6 +26,7 @@ ENCODERS: dict[str, Any] = {
     **READERS,
     "characters_to_words": CharacterWordEncoder,
     "several_sources": SeveralSourcesEncoder,
+    "word_values": WordValuesEncoder,
 }
 DECODERS: dict[str, Any] = {
     "rnn": AttentionRNNDecoder,

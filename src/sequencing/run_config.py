@@ -17,6 +17,7 @@ from sequencing_np.special import tag_pattern
 from sequencing_np.translate import SearchConfig
 
 Files = tuple[str | tuple[str, ...], ...]  # "pairs.tsv.gz" or ("text.en.gz", "text.de.gz")
+CORPORA = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,17 @@ class DataConfig:
         for name in ("max_length", "window"):
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
         require(len(self.train) > 0, "train: give at least one file")
-        for name in ("train", "dev", "test"):
+
+    def check_files(self, sources: int) -> None:
+        """ConfigError where parallel files are more or fewer than the sources and the target."""
+        form = "twos, [source, target]"
+        if sources > 1:
+            form = f"groups of {sources + 1}, {sources} sources and the target, as vocab.source.columns is {sources}"
+        for name in CORPORA:
             for part in getattr(self, name):
-                pair = isinstance(part, tuple)
-                require(not pair or len(part) == 2, f"{name}: {part}: parallel files come in twos, [source, target]")
+                together = isinstance(part, tuple)
+                fits = not together or len(part) == sources + 1
+                require(fits, f"{name}: {part}: parallel files come in {form}")
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,7 @@ class SideConfig:
     tags: tuple[str, ...] = ()  # always one token of their own, such as <2de>; never left out of the vocabulary
     factors: int = 0  # of the source only: how many stand after each word, as in word|factor1|factor2
     factor_separator: str = "|"  # what stands between them
+    columns: int = 1  # of the source only: how many texts a source is, with tabs between them
 
     def __post_init__(self) -> None:
         choose(dict.fromkeys(LEVELS), self.level, "level")
@@ -59,6 +68,9 @@ class SideConfig:
         require(self.size >= least, f"size {self.size}: must be at least {least} (four special ids, tags and a token)")
         require(self.min_count >= 1, f"min_count {self.min_count}: must be 1 or more")
         require(self.factors >= 0, f"factors {self.factors}: must be 0 (none) or more")
+        require(self.columns >= 1, f"columns {self.columns}: must be 1 (one text) or more")
+        tab = self.columns > 1 and "\t" in self.separator
+        require(not tab, f"columns {self.columns}: tabs stand between columns; set another delimiter of tokens")
         separates = bool(self.factor_separator) and not any(map(str.isspace, self.factor_separator))
         require(separates, f"factor_separator {self.factor_separator!r}: must be a text without white space")
         try:
@@ -92,6 +104,8 @@ class VocabConfig:
     def __post_init__(self) -> None:
         factors = self.target.factors
         require(factors == 0, f"target.factors {factors}: only source text can have factors; leave it out")
+        columns = self.target.columns
+        require(columns == 1, f"target.columns {columns}: only a source can be several texts; leave it out")
 
 
 @dataclass(frozen=True)
@@ -141,6 +155,7 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     clip: float = 1.0  # largest norm of the gradient; 0: unbounded
     label_smoothing: float = 0.0
+    r_drop: float = 0.0  # weight of how differently two passes with dropout answer (Liang et al. 2021, equation 4)
     coverage: float = 0.0  # weight of the loss for looking at a token again (See et al. 2017, equation 12)
     normalize: str = "tokens"  # a row of NORMALIZERS in `sequencing.loss`
     teacher: SamplingConfig = field(default_factory=SamplingConfig)
@@ -174,7 +189,7 @@ class TrainConfig:
 
 
 NOT_NEGATIVE = (
-    "steps", "epochs", "minutes", "patience", "clip", "coverage", "weight_decay", "samples",
+    "steps", "epochs", "minutes", "patience", "clip", "r_drop", "coverage", "weight_decay", "samples",
     "seed", "threads", "save_minutes",
 )  # fmt: skip
 
@@ -193,7 +208,12 @@ class RunConfig:
 def run_config(values: dict[str, Any], origin: Origin) -> RunConfig:
     """A RunConfig from nested mappings; ConfigError names what does not belong."""
     model = model_config(values.get("model", {}), origin, ("model",))
-    return replace(build(RunConfig, {**values, "model": None}, origin), model=model)
+    config = replace(build(RunConfig, {**values, "model": None}, origin), model=model)
+    try:
+        config.data.check_files(config.vocab.source.columns)
+    except ConfigError as error:
+        raise ConfigError(f"{origin.at(('data',))}: {error}") from None
+    return config
 
 
 def read_run_config(path: str | Path, settings: Iterable[str] = ()) -> RunConfig:
@@ -214,7 +234,7 @@ def located(data: DataConfig, folder: Path) -> DataConfig:
             return tuple(str(folder / name) for name in part)
         return str(folder / part)
 
-    train, dev, test = (tuple(map(absolute, files)) for files in (data.train, data.dev, data.test))
+    train, dev, test = (tuple(map(absolute, getattr(data, name))) for name in CORPORA)
     return replace(data, train=train, dev=dev, test=test)
 
 

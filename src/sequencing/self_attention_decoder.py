@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
 from sequencing.cells import CELLS
-from sequencing.head import HEADS
+from sequencing.head import HEADS, Copy
 from sequencing.layers import NORMS, Dropout, Linear, LookUpOp
 from sequencing.positions import POSITIONS
 from sequencing.self_attention import FeedForward, Residual, SelfAttention, scale_by_depth
@@ -99,6 +99,7 @@ class SelfAttentionDecoder(nn.Module):
         self.norm = NORMS[own.norm](width) if own.pre_norm else None
         table = embedding.weight if config.tie_embeddings else None
         self.head = HEADS[config.head](width, config.head_size, len(embedding.weight), table)
+        self.copy = Copy(width) if config.copy else None
 
     @property
     def arrays(self) -> TorchArrays:
@@ -121,5 +122,7 @@ class SelfAttentionDecoder(nn.Module):
             if not (self.training and self.drop and torch.rand(()) < self.drop):
                 x = said
         hidden = self.norm(x) if self.norm else x
-        state = State(state.memory, (tuple(after), read + tokens.shape[1]))
-        return Output(self.head(hidden), hidden, alignment), state
+        logits = self.head(hidden)
+        if self.copy:
+            logits = self.copy(hidden, logits, alignment, state.memory[-1])
+        return Output(logits, hidden, alignment), State(state.memory, (tuple(after), read + tokens.shape[1]))

@@ -7,6 +7,8 @@ are the source's tokens. With one memory alone they work as well.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,22 +17,28 @@ from sequencing.layers import Linear, masked_softmax
 from sequencing_np.attention import AttentionConfig, Past
 from sequencing_np.attention_scores import Attended
 from sequencing_np.errors import ConfigError
-from sequencing_np.several_memories import context_sizes, memories
+from sequencing_np.several_memories import memories
 from sequencing_np.state import Memory, MemorySizes
 
 
-class Attentions(nn.ModuleList):
-    """One attention for each memory, each with a query of its own width."""
+def all_sizes(config: AttentionConfig, sizes: MemorySizes) -> tuple[MemorySizes, ...]:
+    """The widths of each memory; ConfigError where their keys are not projected and would have to agree."""
+    found = (sizes, *sizes.others)
+    widths = {each.keys for each in found}
+    if EACH[config.each] is AdditiveAttention and not config.project_keys and len(widths) > 1:
+        raise ConfigError(
+            f"project_keys = false, and the memories' keys have the widths {sorted(widths)}; "
+            f"set encoder.attention_key_size = {config.size}"
+        )
+    return found
 
-    def __init__(self, config: AttentionConfig, query_sizes: list[int], sizes: MemorySizes) -> None:
-        widths = {each.keys for each in (sizes, *sizes.others)}
-        if EACH[config.each] is AdditiveAttention and not config.project_keys and len(widths) > 1:
-            raise ConfigError(
-                f"project_keys = false, and the memories' keys have the widths {sorted(widths)}; "
-                f"set encoder.attention_key_size = {config.size}"
-            )
-        pairs = zip(query_sizes, (sizes, *sizes.others), strict=True)
-        super().__init__(EACH[config.each](config, width, each) for width, each in pairs)
+
+class Attentions(nn.ModuleList):
+    """One attention for each memory."""
+
+    def contexts(self) -> list[int]:
+        """The width of the context that each gives."""
+        return [attention.context_size for attention in self]  # type: ignore[misc]
 
     def beside(self, memory: Memory) -> list[tuple[nn.Module, Memory]]:
         """Each attention with its memory, from fine to coarse."""
@@ -46,8 +54,8 @@ class ParallelAttention(nn.Module):
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
         super().__init__()
-        self.attentions = Attentions(config, [query_size] * (1 + len(sizes.others)), sizes)
-        self.context_size = sum(context_sizes(config, sizes))
+        self.attentions = Attentions(EACH[config.each](config, query_size, each) for each in all_sizes(config, sizes))
+        self.context_size = sum(self.attentions.contexts())
 
     def prepare(self, memory: Memory) -> Memory:
         return self.attentions.prepare(memory)
@@ -72,10 +80,12 @@ class HierarchicalAttention(nn.Module):
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
         super().__init__()
-        contexts = context_sizes(config, sizes)
-        query_sizes = [query_size + sum(contexts[place + 1 :]) for place in range(len(contexts))]
-        self.attentions = Attentions(config, query_sizes, sizes)
-        self.context_size = sum(contexts)
+        built: list[Any] = []
+        for each in reversed(all_sizes(config, sizes)):
+            found = sum(attention.context_size for attention in built)
+            built.append(EACH[config.each](config, query_size + found, each))
+        self.attentions = Attentions(reversed(built))
+        self.context_size = sum(self.attentions.contexts())
 
     def prepare(self, memory: Memory) -> Memory:
         return self.attentions.prepare(memory)
@@ -99,10 +109,9 @@ class GatedAttention(nn.Module):
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
         super().__init__()
-        count = 1 + len(sizes.others)
-        self.attentions = Attentions(config, [query_size] * count, sizes)
-        self.gate = Linear(query_size, count)
-        self.values = nn.ModuleList(Linear(width, config.size) for width in context_sizes(config, sizes))
+        self.attentions = Attentions(EACH[config.each](config, query_size, each) for each in all_sizes(config, sizes))
+        self.gate = Linear(query_size, len(self.attentions))
+        self.values = nn.ModuleList(Linear(width, config.size) for width in self.attentions.contexts())
         self.context_size = config.size
 
     def prepare(self, memory: Memory) -> Memory:

@@ -11,6 +11,7 @@ from typing import Any
 from sequencing.data.corpus import Corpus
 from sequencing.data.subword_training import train_subwords
 from sequencing.run_config import SideConfig, VocabConfig
+from sequencing_np.columns import TAB, ColumnsVocab, counted
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.factors import FactoredVocab, FactorReader
 from sequencing_np.model import ModelConfig
@@ -20,8 +21,8 @@ Lines = Callable[[], Iterator[str]]
 
 
 def source_lines(corpus: Corpus) -> Iterator[str]:
-    """The source side of a corpus."""
-    return (source for source, _ in corpus.pairs())
+    """The source side of a corpus, text by text where a source is several."""
+    return (text for source, _ in corpus.pairs() for text in texts_of(source, corpus.sources))
 
 
 def target_lines(corpus: Corpus) -> Iterator[str]:
@@ -31,7 +32,12 @@ def target_lines(corpus: Corpus) -> Iterator[str]:
 
 def both_sides(corpus: Corpus) -> Iterator[str]:
     """Every text of a corpus."""
-    return (text for pair in corpus.pairs() for text in pair)
+    return (text for source, target in corpus.pairs() for text in (*texts_of(source, corpus.sources), target))
+
+
+def texts_of(source: str, columns: int) -> list[str]:
+    """The texts of a source; what is one text may hold tabs."""
+    return source.split(TAB) if columns > 1 else [source]
 
 
 def factor_reader(config: SideConfig) -> FactorReader:
@@ -46,13 +52,14 @@ def check_factors(config: SideConfig, corpus: Corpus) -> None:
     reader = factor_reader(config)
     for source, _, file, line in corpus.entries():
         try:
-            reader.words_of(source)
+            for text in texts_of(source, config.columns):
+                reader.words_of(text)
         except DataError as error:
             raise DataError(f"{file}:{line}: {error}") from None
 
 
 def build_side(config: SideConfig, lines: Iterator[str]) -> Vocabulary:
-    """One vocabulary, as its configuration describes it."""
+    """One vocabulary, as its configuration describes it; where a source is several texts, `lines` are its texts."""
     if Path(config.file).suffix == ".json":
         return agreeing(load_vocab(config.file), config)
     if config.factors:
@@ -91,7 +98,17 @@ def agreeing(vocab: Vocabulary, config: SideConfig) -> Vocabulary:
             f"{config.file}: it has {len(vocab.factor_sizes)} factors, factors is {config.factors}; "
             f"set factors = {len(vocab.factor_sizes)}, or give another file"
         )
+    if vocab.columns not in (1, config.columns):
+        raise ConfigError(
+            f"{config.file}: it is of lines of {vocab.columns} columns, columns is {config.columns}; "
+            f"set columns = {vocab.columns}, or give another file"
+        )
     return vocab
+
+
+def in_columns(vocab: Vocabulary, columns: int) -> Vocabulary:
+    """The vocabulary of lines of so many texts, made of that of one text where it is none yet."""
+    return vocab if vocab.columns == columns else ColumnsVocab(vocab, columns)
 
 
 def build_vocabularies(config: VocabConfig, corpus: Corpus) -> tuple[Vocabulary, Vocabulary]:
@@ -99,17 +116,24 @@ def build_vocabularies(config: VocabConfig, corpus: Corpus) -> tuple[Vocabulary,
 
     Where the source has factors, the joint one is that of the words.
     """
+    columns = config.source.columns
     if not config.joint:
-        return build_side(config.source, source_lines(corpus)), build_side(config.target, target_lines(corpus))
+        source = in_columns(build_side(config.source, source_lines(corpus)), columns)
+        return source, build_side(config.target, target_lines(corpus))
     if config.target not in (SideConfig(), config.source):
         raise ConfigError("vocab.joint = true: one vocabulary, described by vocab.source; leave vocab.target out")
     if not config.source.factors:
         joint = build_side(config.source, both_sides(corpus))
-        return joint, joint
+        if joint.columns > 1:
+            raise ConfigError(
+                f"vocab.joint = true: {config.source.file} is of lines of {joint.columns} columns, which no target is; "
+                "give the vocabulary of one text, as the target's is"
+            )
+        return in_columns(joint, columns), joint
     if Path(config.source.file).suffix == ".json":
         raise ConfigError("vocab.joint = true with factors: vocab.source.file must be lines of words, not .json")
     factored = build_factored(config.source, source_lines(corpus), target_lines(corpus))
-    return factored, factored.words
+    return in_columns(factored, columns), factored.words
 
 
 def with_symbols(encoder: Any, source: Vocabulary) -> Any:
@@ -129,9 +153,22 @@ def with_symbols(encoder: Any, source: Vocabulary) -> Any:
     return replace(encoder, **found)
 
 
+def check_texts(encoder: Any, source: Vocabulary) -> None:
+    """ConfigError where an encoder has a part for each text of a source, and the source has more or fewer texts."""
+    for field in fields(encoder):
+        name = field.metadata.get("texts")
+        count = len(getattr(encoder, name)) if name else source.columns
+        if count != source.columns:
+            raise ConfigError(
+                f"the encoder {encoder.type} has {count} {name}, one for each text of a source, and a source has "
+                f"{counted(source.columns)}; set vocab.source.columns = {count}, or give {source.columns} {name}"
+            )
+
+
 def completed(model: ModelConfig, source: Vocabulary, target: Vocabulary) -> ModelConfig:
     """An architecture with what the vocabularies say of it."""
     encoder = with_symbols(model.encoder, source)
+    check_texts(encoder, source)
     return replace(
         model, encoder=encoder, source_size=len(source), target_size=len(target), source_factors=source.factor_sizes
     )

@@ -15,6 +15,7 @@ _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "delimited": ("Vocab", "build_vocab"),
     "subwords": ("Subwords",),
     "factors": ("FactoredVocab",),
+    "columns": ("ColumnsVocab",),
     "vocab": ("read_vocab", "save_vocab", "load_vocab"),
     "batch": ("Batch", "make_batch", "pad"),
     "state": ("Memory", "State", "Output", "select"),

@@ -14,7 +14,7 @@ import numpy as np
 from sequencing_np.arrays import Arrays, NumpyArrays
 from sequencing_np.attention import ATTENTIONS, AttentionConfig, Past, look
 from sequencing_np.config import choose, require
-from sequencing_np.head import HEADS
+from sequencing_np.head import HEADS, Copy
 from sequencing_np.layers import Linear, LookUpOp, PositionTable, masked_mean, sigmoid
 from sequencing_np.state import Array, Memory, MemorySizes, Output, State
 
@@ -68,6 +68,7 @@ class ConvolutionalDecoderConfig:
     head: str = "linear"  # a row of HEADS
     head_size: int = 256  # width of the head's hidden layer, where it has one
     tie_embeddings: bool = False  # the head's last matrix is the target's table
+    copy: bool = False  # what is said may also be a source token, repeated; both sides need one vocabulary
 
     def __post_init__(self) -> None:
         require_settings(self)
@@ -211,6 +212,7 @@ class ConvolutionalDecoder:
         layers: list[Weights],
         outer: Weights,
         head: Weights | None = None,
+        copy: Weights | None = None,
     ) -> None:
         require(len(layers) == config.layers, f"{len(layers)} layers of weights, {config.layers} configured")
         self.arrays: Arrays = NumpyArrays()
@@ -224,6 +226,8 @@ class ConvolutionalDecoder:
             require("weight" not in own, "tie_embeddings, yet the head has a matrix of its own")
             head = {**(head or {}), "output": {**own, "weight": embedding["weight"]}}
         self.head = HEADS[config.head](**(head or {}))
+        require((copy is not None) == config.copy, "the weights and decoder.copy contradict each other")
+        self.copy = Copy(**copy) if copy is not None else None
 
     def start(self, memory: Memory) -> State:
         rows, dtype = len(memory.mask), memory.values.dtype
@@ -241,6 +245,8 @@ class ConvolutionalDecoder:
             x, alignment, cache = layer(x, entering, memory, scale, cache)
             alignments.append(alignment)
             after.append(cache)
-        hidden = self.outer(x)
-        state = State(state.memory, (tuple(after), scale, count + tokens.shape[1]))
-        return Output(self.head(hidden), hidden, np.mean(alignments, axis=0)), state
+        hidden, alignment = self.outer(x), np.mean(alignments, axis=0)
+        logits = self.head(hidden)
+        if self.copy:
+            logits = self.copy(hidden, logits, alignment, state.memory[-1])
+        return Output(logits, hidden, alignment), State(state.memory, (tuple(after), scale, count + tokens.shape[1]))

@@ -29,7 +29,8 @@ class ColumnsVocab:
         if type(columns) is not int or columns < 2:
             raise DataError(f"the number of columns is {columns!r}; it must be 2 or more, one text needs no columns")
         self.each, self.columns = each, columns
-        self.special, self.tokens, self.tags, self.factor_sizes = each.special, each.tokens, each.tags, each.factor_sizes
+        self.special, self.tokens = each.special, each.tokens
+        self.tags, self.factor_sizes = each.tags, each.factor_sizes
 
     def __len__(self) -> int:
         return len(self.each)

@@ -129,12 +129,12 @@ def import_parts(modules: Sequence[str]) -> None:
     for name in modules:
         try:
             import_module(name)
-        except Exception as error:  # noqa: BLE001 (it is the user's module: whatever is wrong in it is theirs to mend)
+        except Exception as error:  # it is the user's module: whatever is wrong in it is theirs to mend
             if isinstance(error, ModuleNotFoundError) and error.name == name:
                 place = "no such module in the current folder or among the installed ones"
                 raise UsageError(f"--import {name}: {place}; write `parts` for the file parts.py") from None
             frames = [each for each in traceback.extract_tb(error.__traceback__) if "importlib" not in each.filename]
-            place = "".join(f"{each.filename}:{each.lineno}: " for each in frames[1:][-1:])  # a SyntaxError has its own
+            place = "".join(f"{each.filename}:{each.lineno}: " for each in frames[1:2])  # a SyntaxError has its own
             raise UsageError(f"--import {name}: {place}{type(error).__name__}: {error}; mend that module") from error
 
 

@@ -80,7 +80,8 @@ class SeveralSourcesEncoderConfig:
     embedding_size: int = 256
     embedding_dropout: float = 0.0
     encoders: tuple[Any, ...] = field(default_factory=lambda: (RNNEncoderConfig(), RNNEncoderConfig()), metadata=PART)
-    end: int = field(default=3, metadata={"special": "eos"})  # the id that closes a text; the trainer fills it in
+    # the id that closes a text, as many texts as there are encoders; the trainer fills it in
+    end: int = field(default=3, metadata={"special": "eos", "texts": "encoders"})
     attention_key_size: int = 0  # width of all memories' projected keys; 0: the keys are those of the parts
 
     def __post_init__(self) -> None:
@@ -88,6 +89,23 @@ class SeveralSourcesEncoderConfig:
         require(len(self.encoders) >= 1, "encoders: give at least one, and one for each text of a source")
         for place, part in enumerate(self.encoders):
             require_width(f"encoders.{place}", part, self.embedding_size, "the embedded words")
+
+
+@dataclass(frozen=True)
+class WordValuesEncoderConfig:
+    """WordValuesEncoder."""
+
+    type: str = "word_values"
+    embedding_size: int = 256  # of what the part reads
+    embedding_dropout: float = 0.0  # of both tables
+    reader: Any = field(default_factory=RNNEncoderConfig, metadata=PART)
+    value_size: int = 256  # of the table of values
+    attention_key_size: int = 0  # width of the projected keys; 0: the keys are those of the part
+
+    def __post_init__(self) -> None:
+        require_composed(self)
+        require(self.value_size >= 1, f"value_size {self.value_size}: must be 1 or more")
+        require_width("reader", self.reader, self.embedding_size, "the embedded words")
 
 
 class Gathered(NamedTuple):
@@ -220,3 +238,33 @@ class SeveralSourcesEncoder:
             own = gather(mask & (numbers == place))
             parts.append(encoder.read(take(x, own), own.mask, take(tokens, own)))
         return composed_memory(parts, self.keys, np.concatenate([part.summary for part in parts], axis=1))
+
+
+class WordValuesEncoder:
+    """Looks by context, finds words: keys and summary are those of another encoder, values come from a second table.
+
+    So what is said at a place does not depend on its neighbours, only where to look does: Russin et al. 2019.
+    """
+
+    def __init__(
+        self,
+        config: WordValuesEncoderConfig,
+        *,
+        embedding: Weights,
+        values: Weights,
+        reader: Weights | None = None,
+        keys: Any = None,
+    ) -> None:
+        self.embedding, self.values = LookUpOp(**embedding), LookUpOp(**values)
+        shape, wanted = self.values.weight.shape, (len(self.embedding.weight), config.value_size)
+        require(shape == wanted, f"a table of values of shape {shape}, configured {wanted}")
+        self.reader = READERS[config.reader.type](config.reader, **(reader or {}))
+        own = self.reader.sizes
+        self.sizes = MemorySizes(config.attention_key_size or own.keys, config.value_size, own.summary)
+        self.keys = key_maps(config.attention_key_size, 1, keys)
+
+    def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
+        words = source % len(self.embedding.weight)  # without factors
+        memory = self.reader.read(self.embedding(source), mask, words)
+        memory = memory._replace(values=self.values(words) * mask[..., None])
+        return composed_memory([memory], self.keys, memory.summary)

@@ -34,6 +34,23 @@ class PreviousWordReadout:
         return context
 
 
+class ContextAloneReadout:
+    """The context, as it is: the decoder's own state chooses where to look and says nothing itself."""
+
+    def __init__(self, size: int) -> None:
+        pass
+
+    def fed_size(self, context: int) -> int:
+        return context
+
+    def __call__(self, word: np.ndarray, output: np.ndarray, context: np.ndarray) -> np.ndarray:
+        # (R, T, E), (R, T, H), (R, T, C) -> (R, T, C)
+        return context
+
+    def fed(self, context: np.ndarray, readout: np.ndarray) -> np.ndarray:  # (R, C), (R, D) -> (R, C)
+        return context
+
+
 class ContextReadout:
     """tanh(W [output; context] + b); the context is fed back."""
 
@@ -116,8 +133,11 @@ class Copy:
         spoken = logits - (highest + np.log(np.exp(logits - highest).sum(axis=-1, keepdims=True)))
         spoken -= np.logaddexp(0, -gate)  # log g
         spoken, alignment, gate = (x.reshape(len(tokens), -1, x.shape[-1]) for x in (spoken, alignment, gate))
-        mass = alignment @ (tokens[:, :, None] == tokens[:, None]).astype(alignment.dtype)  # (B, N, S), of equal tokens
+        equal = tokens[:, :, None] == tokens[:, None]  # (B, S, S)
+        mass = alignment @ equal.astype(alignment.dtype)  # (B, N, S)
         copied = np.log(mass + smallest_mass(mass.dtype)) - np.logaddexp(0, gate)
+        real = (equal & memory.mask[:, None]).any(axis=2)[:, None]  # (B, 1, S): false for an id of padding alone
+        copied = np.where(real, copied, mass.dtype.type(-np.inf))
         place = np.broadcast_to(tokens[:, None], mass.shape)
         np.put_along_axis(spoken, place, np.logaddexp(np.take_along_axis(spoken, place, 2), copied), 2)
         return spoken.reshape(logits.shape)
@@ -128,5 +148,10 @@ def smallest_mass(dtype: Any) -> float:
     return float(np.finfo(dtype).tiny) ** 0.5
 
 
-READOUTS: dict[str, Any] = {"previous_word": PreviousWordReadout, "context": ContextReadout, "luong": LuongReadout}
+READOUTS: dict[str, Any] = {
+    "previous_word": PreviousWordReadout,
+    "context_alone": ContextAloneReadout,
+    "context": ContextReadout,
+    "luong": LuongReadout,
+}
 HEADS: dict[str, Any] = {"linear": LinearHead, "tanh": TanhHead, "relu": ReluHead}

@@ -23,6 +23,8 @@ from sequencing_np.composed import (
     CharacterWordEncoderConfig,
     SeveralSourcesEncoder,
     SeveralSourcesEncoderConfig,
+    WordValuesEncoder,
+    WordValuesEncoderConfig,
 )
 from sequencing_np.config import Origin, build, choose, nearest, require
 from sequencing_np.errors import ConfigError, ModelError
@@ -36,6 +38,7 @@ ENCODERS: dict[str, Any] = {
     **READERS,
     "characters_to_words": CharacterWordEncoder,
     "several_sources": SeveralSourcesEncoder,
+    "word_values": WordValuesEncoder,
 }
 DECODERS: dict[str, Any] = {
     "rnn": AttentionRNNDecoder,
@@ -48,6 +51,7 @@ CONFIGS: dict[str, dict[str, type]] = {  # what each row is configured by
         **READER_CONFIGS,
         "characters_to_words": CharacterWordEncoderConfig,
         "several_sources": SeveralSourcesEncoderConfig,
+        "word_values": WordValuesEncoderConfig,
     },
     "decoder": {
         "rnn": RNNDecoderConfig,
@@ -89,6 +93,11 @@ class ModelConfig:
         count = self.source_size * prod(self.source_factors)
         require(count <= LARGEST, f"source_factors {self.source_factors}: {count} source ids; at most {LARGEST}")
 
+    @property
+    def copies(self) -> bool:
+        """Whether the decoder repeats source tokens; one whose configuration does not speak of it does not."""
+        return any(field.name == "copy" and self.decoder.copy for field in fields(self.decoder))
+
 
 def model_config(values: Mapping[str, Any], origin: Origin, path: tuple[str, ...] = ()) -> ModelConfig:
     """A ModelConfig from nested mappings; each part's `type` chooses the dataclass that reads the rest of it."""
@@ -126,9 +135,8 @@ def part_config(table: Mapping[str, type], part: Any, default: str, origin: Orig
 
 def check_copy(config: ModelConfig) -> None:
     """ConfigError where a decoder copies ids that mean something else on its side."""
-    copies = getattr(config.decoder, "copy", False)  # a decoder without the option copies nothing
     require(
-        not copies or config.source_size == config.target_size,
+        not config.copies or config.source_size == config.target_size,
         f"copy: {config.source_size} source ids and {config.target_size} target ids; copying needs one vocabulary for "
         "both sides: set vocab.joint = true, or decoder.copy = false",
     )

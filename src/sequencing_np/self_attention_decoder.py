@@ -16,7 +16,7 @@ from sequencing_np.arrays import Arrays, NumpyArrays
 from sequencing_np.attention import ATTENTIONS, AttentionConfig, Past, look
 from sequencing_np.cells import CELLS
 from sequencing_np.config import choose, require
-from sequencing_np.head import HEADS
+from sequencing_np.head import HEADS, Copy
 from sequencing_np.layers import Linear, LookUpOp
 from sequencing_np.positions import POSITIONS, SCORED, PositionSizes
 from sequencing_np.self_attention import BlocksConfig, FeedForward, Residual, Scope, SelfAttention, make_norm
@@ -38,6 +38,7 @@ class SelfAttentionDecoderConfig:
     head: str = "linear"  # a row of HEADS
     head_size: int = 256  # width of the head's hidden layer, where it has one
     tie_embeddings: bool = False  # the head's last matrix is the target's table
+    copy: bool = False  # what is said may also be a source token, repeated; both sides need one vocabulary
 
     def __post_init__(self) -> None:
         choose(HEADS, self.head, "head")
@@ -135,6 +136,7 @@ class SelfAttentionDecoder:
         positions: Weights | None = None,
         norm: Weights | None = None,
         head: Weights | None = None,
+        copy: Weights | None = None,
     ) -> None:
         self.arrays: Arrays = NumpyArrays()
         self.config = config
@@ -153,6 +155,8 @@ class SelfAttentionDecoder:
             require("weight" not in layer, "tie_embeddings, yet the head has a matrix of its own")
             head = {**(head or {}), "output": {**layer, "weight": embedding["weight"]}}
         self.head = HEADS[config.head](**(head or {}))
+        require((copy is not None) == config.copy, "the weights and decoder.copy contradict each other")
+        self.copy = Copy(**copy) if copy is not None else None
 
     def start(self, memory: Memory) -> State:
         memories = tuple(block.attention.prepare(memory) for block in self.blocks)
@@ -169,5 +173,7 @@ class SelfAttentionDecoder:
             x, alignment, cache = block(x, scope, memory, cache)
             after.append(cache)
         hidden = self.norm(x) if self.norm else x
-        state = State(state.memory, (tuple(after), read + tokens.shape[1]))
-        return Output(self.head(hidden), hidden, alignment), state
+        logits = self.head(hidden)
+        if self.copy:
+            logits = self.copy(hidden, logits, alignment, state.memory[-1])
+        return Output(logits, hidden, alignment), State(state.memory, (tuple(after), read + tokens.shape[1]))

@@ -205,9 +205,13 @@ class Translator:
             answers.append(Answer(text, found.score, found.log_prob, tokens, *rest))
         return Translation(line, pieces, answers)
 
-    def score(self, pairs: Sequence[tuple[str, str]], batch_tokens: int = 4096) -> list[Scored]:
-        """How likely the model finds each target of (source, target) pairs, in their order."""
-        encoded = [(self.source_vocab.encode(source), self.target_vocab.encode(target)) for source, target in pairs]
+    def score(self, pairs: Sequence[tuple[str, str]], batch_tokens: int = 4096, first: int = 0) -> list[Scored]:
+        """How likely the model finds each target of (source, target) pairs, in their order.
+
+        `first` is the place of the first pair in the text, for errors that tell its line.
+        """
+        placed = enumerate(pairs, first + 1)
+        encoded = [(self.read(source, number), self.target_vocab.encode(target)) for number, (source, target) in placed]
         lengths = np.array([[len(source), len(target)] for source, target in encoded]).reshape(-1, 2)
         special = self.target_vocab.special
         groups = []

@@ -1,7 +1,8 @@
 """Translate held-out text and measure the answers: BLEU and chrF (sacreBLEU, with signature), exact match, error rates.
 
 References come from files, line by line with the source (give --reference again for a second one), or from a TSV file
-in which a source may stand several times: all its targets are then right.
+in which a source may stand several times: all its targets are then right. Where a source is several texts, tabs stand
+between them in either file.
 """
 
 import argparse
@@ -35,12 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    held_out = read_held_out(arguments)
+    check_files(arguments)
     from sequencing.evaluate import evaluate
     from sequencing.loading import search_of
 
     search = search_config(search_of(arguments.run), arguments)
-    evaluation = evaluate(load(arguments), *held_out, search, arguments.tokenize)
+    translator = load(arguments)
+    held_out = read_held_out(arguments, translator.source_vocab.columns)
+    evaluation = evaluate(translator, *held_out, search, arguments.tokenize)
     if arguments.output:
         write_output(arguments.output, (single_line(said.text) for said in evaluation.translations))
     record = evaluation.record()
@@ -51,16 +54,19 @@ def run(arguments: argparse.Namespace) -> None:
         raise SearchError(f"{unanswered} of {evaluation.sentences} sentences have no answer, as the model said NaN")
 
 
-def read_held_out(arguments: argparse.Namespace) -> References:
-    """Sources, each with its references."""
-    parallel = [arguments.source, *arguments.reference]
-    if arguments.data:
-        if parallel != [None]:
-            raise UsageError("--data holds sources and references: give either it, or --source and --reference")
-        return read_references(Corpus(arguments.data, "--data"))
-    if arguments.source is None or not arguments.reference:
+def check_files(arguments: argparse.Namespace) -> None:
+    """UsageError where files lack, or are too many."""
+    if arguments.data and (arguments.source is not None or arguments.reference):
+        raise UsageError("--data holds sources and references: give either it, or --source and --reference")
+    if not arguments.data and (arguments.source is None or not arguments.reference):
         raise UsageError("give --source and --reference, or --data. Try 'sequencing evaluate --help'.")
-    lines = ParallelLines(parallel)
+
+
+def read_held_out(arguments: argparse.Namespace, sources: int) -> References:
+    """Sources, each with its references; `sources` tells of how many texts a source is."""
+    if arguments.data:
+        return read_references(Corpus(arguments.data, "--data", sources=sources))
+    lines = ParallelLines([arguments.source, *arguments.reference])
     rows = list(lines)
     lines.finish()
     if not rows:

@@ -2,6 +2,8 @@
 
 `check` reads every byte once before training begins: equal line counts, UTF-8, whole gzip files, two columns. Pairs
 that cannot be used (a side that is empty or only white space, a line over the byte limit) are skipped and counted.
+Where each target has several sources, there are as many columns or files more, and the source of a pair is all of them
+with tabs between; some of them may be empty, not all.
 Knows nothing of tokens, vocabularies or batches; limits in tokens are applied by sampling.
 """
 
@@ -15,11 +17,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from sequencing_np.columns import TAB, counted
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.text import MAX_BYTES, Reading, read_each_line
 
 FilePath = str | os.PathLike[str]
 FIRST = 3  # so many positions of whatever is counted are kept to be shown
+ENDED = "\n"  # what no line is
 
 
 class Entry(NamedTuple):
@@ -96,15 +100,22 @@ class Tally:
 
 
 class Corpus:
-    """Pairs of lines. `files` are TSV files `"pairs.tsv.gz"` or pairs of files `["text.en.gz", "text.de.gz"]`."""
+    """Pairs of lines. `files` are TSV files `"pairs.tsv.gz"` or pairs of files `["text.en.gz", "text.de.gz"]`.
+
+    With several `sources`, TSV files have so many columns before the target, and so many files stand before its file.
+    """
 
     def __init__(
-        self, files: Sequence[FilePath | Sequence[FilePath]], name: str = "corpus", max_bytes: int = MAX_BYTES
+        self,
+        files: Sequence[FilePath | Sequence[FilePath]],
+        name: str = "corpus",
+        max_bytes: int = MAX_BYTES,
+        sources: int = 1,
     ) -> None:
         if isinstance(files, (str, os.PathLike)):
             raise ConfigError(f"{name} = {os.fspath(files)!r}: give a list of files, such as [{os.fspath(files)!r}]")
-        self.name, self.max_bytes = name, max_bytes
-        self.parts = [part_paths(part, name) for part in files]
+        self.name, self.max_bytes, self.sources = name, max_bytes, sources
+        self.parts = [part_paths(part, name, sources) for part in files]
         if not self.parts:
             raise ConfigError(f"{name}: no files; give at least one TSV file or one pair of files")
 
@@ -140,9 +151,8 @@ class Corpus:
 
     def _entries(self, tally: Tally) -> Iterator[Entry]:
         for paths in self.parts:
-            read = (read_tsv, read_parallel)[len(paths) - 1]
-            name = str(paths[0])
-            for number, (source, target) in enumerate(read(paths, self.max_bytes, tally), 1):
+            read, name = read_tsv if len(paths) == 1 else read_parallel, str(paths[0])
+            for number, (source, target) in enumerate(read(paths, self.sources, self.max_bytes, tally), 1):
                 tally.lines += 1
                 if source is None or target is None:
                     tally.too_long.note(name, number)
@@ -152,54 +162,78 @@ class Corpus:
                     yield Entry(source, target, name, number)
 
 
-def part_paths(part: FilePath | Sequence[FilePath], name: str) -> list[Path]:
-    """The one or two paths of a part of a corpus."""
+def part_paths(part: FilePath | Sequence[FilePath], name: str, sources: int = 1) -> list[Path]:
+    """The one path of a part of a corpus, or those of its sources and its target."""
     if isinstance(part, (str, os.PathLike)):
         return [Path(part)]
-    if len(part) != 2:
-        raise ConfigError(f'{name}: {list(part)!r} has {len(part)} files; a pair is ["source file", "target file"]')
+    if len(part) != sources + 1:
+        group = "a pair" if sources == 1 else f"with {sources} sources a group"
+        files = ", ".join(f'"{side} file"' for side in sides(sources))
+        raise ConfigError(f"{name}: {list(part)!r} has {len(part)} files; {group} is [{files}]")
     return [Path(path) for path in part]
+
+
+def sides(sources: int) -> list[str]:
+    """What the columns of a TSV file are called: source and target, or source 1, source 2 … and target."""
+    return [*(f"source {n}" if sources > 1 else "source" for n in range(1, sources + 1)), "target"]
 
 
 Row = tuple[str | None, str | None]  # source and target; None is a line over the byte limit
 
 
-def read_tsv(paths: Sequence[Path], max_bytes: int, tally: Tally) -> Iterator[Row]:
-    """The two columns of each line of one TSV file."""
+def read_tsv(paths: Sequence[Path], sources: int, max_bytes: int, tally: Tally) -> Iterator[Row]:
+    """The columns of each line of one TSV file: the sources with tabs between them, and the target."""
     (path,) = paths
+    example = 'two parallel files are given as a pair: ["text.en", "text.de"]'
+    if sources > 1:
+        example = f"parallel files are given as one list: [{', '.join(sides(sources))}]"
     with HashedFile(path) as file:
         for number, text in enumerate(lines_of(file, max_bytes, tally), 1):
-            columns = [None, None] if text is None else text.split("\t")
-            if len(columns) == 2:
-                yield columns[0], columns[1]
-            elif text is not None and len(columns) == 1 and not text.strip():
+            if text is None:
+                yield None, None
+            elif text.count(TAB) == sources:
+                source, _, target = text.rpartition(TAB)
+                yield source, target
+            elif TAB not in text and not text.strip():
                 yield "", ""
             else:
                 raise DataError(
-                    f"{path}:{number}: {len(columns)} column{'s' * (len(columns) > 1)} instead of 2; a line of a TSV "
-                    'file is source, one tab, target; two parallel files are given as a pair: ["text.en", "text.de"]'
+                    f"{path}:{number}: {counted(text.count(TAB) + 1)} instead of {sources + 1}; a line of a TSV file "
+                    f"is {', one tab, '.join(sides(sources))}; {example}"
                 )
 
 
-def read_parallel(paths: Sequence[Path], max_bytes: int, tally: Tally) -> Iterator[Row]:
-    """The lines of two files side by side."""
-    ended = object()
+def read_parallel(paths: Sequence[Path], sources: int, max_bytes: int, tally: Tally) -> Iterator[Row]:
+    """The lines of several files side by side: the sources with tabs between them, and the target."""
     with ExitStack() as stack:
         files = [stack.enter_context(HashedFile(path)) for path in paths]
-        source_lines, target_lines = (lines_of(file, max_bytes, tally) for file in files)
-        for count, (source, target) in enumerate(zip_longest(source_lines, target_lines, fillvalue=ended)):
-            if source is ended or target is ended:
-                longer = count + 1 + sum(1 for _ in (target_lines if source is ended else source_lines))
-                raise unequal(paths, (count, longer) if source is ended else (longer, count))
-            yield source, target  # type: ignore[misc]
+        lines = [lines_of(file, max_bytes, tally) for file in files]
+        for count, row in enumerate(zip_longest(*lines, fillvalue=ENDED)):
+            if ENDED in row:
+                more = [0 if text == ENDED else 1 + sum(1 for _ in rest) for rest, text in zip(lines, row, strict=True)]
+                raise unequal(paths, [count + rest for rest in more])
+            yield joined(row[:sources], paths, count + 1), row[-1]
 
 
-def unequal(paths: Sequence[Path], counts: tuple[int, int]) -> DataError:
+def joined(sources: Sequence[str | None], paths: Sequence[Path], number: int) -> str | None:
+    """The sources of one target with tabs between them; None where one is over the byte limit."""
+    if len(sources) == 1:
+        return sources[0]
+    texts = [text for text in sources if text is not None]
+    for text, path in zip(sources, paths, strict=False):
+        if text and TAB in text:
+            raise DataError(f"{path}:{number}: the line holds a tab, which stands between two sources; take it out")
+    return TAB.join(texts) if len(texts) == len(sources) else None
+
+
+def unequal(paths: Sequence[Path], counts: Sequence[int]) -> DataError:
     """Says which file misses which line."""
     short = counts.index(min(counts))
+    said = [f"{path} has {count}" for path, count in zip(paths, counts, strict=True)]
+    said[0] += " lines"
     return DataError(
-        f"{paths[0]} has {counts[0]} lines and {paths[1]} has {counts[1]}: line {min(counts) + 1} is the first that is "
-        f"missing in {paths[short]}; line n of one file must be the translation of line n of the other"
+        f"{', '.join(said[:-1])} and {said[-1]}: line {min(counts) + 1} is the first that is missing in "
+        f"{paths[short]}; line n of one file must be the translation of line n of the other"
     )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from sequencing.evaluate import METRICS
-from sequencing.loss import NORMALIZERS, coverage_loss, cross_entropy
+from sequencing.loss import NORMALIZERS, coverage_loss, cross_entropy, disagreement
 from sequencing.optim import clip, learning_rate, teacher_rate
 from sequencing.process import interruptible
 from sequencing.run_config import RunConfig
@@ -92,30 +95,48 @@ def finished(session: Session) -> bool:
 def update(session: Session, batch: Batch) -> Stepped:
     """One step of the optimiser."""
     settings, model = session.config.train, session.model
-    step = session.step + 1
     for group in session.optimizer.param_groups:
-        group["lr"] = learning_rate(step, settings)
+        group["lr"] = learning_rate(session.step + 1, settings)
     model.train()
+    losses = losses_of(session, batch)
+    session.optimizer.zero_grad(set_to_none=True)
+    losses.whole.backward()
+    norm = clip(model.parameters(), settings.clip)
+    session.optimizer.step()
+    if session.average:
+        session.average.update()
+    return Stepped(losses.cross_entropy.detach(), norm.detach())
+
+
+class Losses(NamedTuple):
+    """What a batch costs."""
+
+    whole: Tensor  # ()  with all that is added to it, normalised: what is made small
+    cross_entropy: Tensor  # ()  the sum over the target's tokens
+
+
+def losses_of(session: Session, batch: Batch) -> Losses:
+    """The losses of a batch; with `r_drop` its sentences are read and answered twice, under different dropout."""
+    settings, model = session.config.train, session.model
+    passes = 2 if settings.r_drop else 1
+    batch = Batch(*(np.concatenate([part] * passes) for part in batch))
     native = model.arrays.native
     target, mask = native(batch.target), native(batch.target_mask)
     low = PRECISIONS[settings.precision]
     with torch.autocast(target.device.type, low, enabled=low is not None):
         memory = model.encode(batch.source, batch.source_mask)
-        output = dynamic_decode(model.decoder, memory, teacher(session, batch, step))
-    total = cross_entropy(output.logits.float(), target, mask, settings.label_smoothing)
-    loss = total
+        output = dynamic_decode(model.decoder, memory, teacher(session, batch))
+    logits = output.logits.float()
+    loss = total = cross_entropy(logits, target, mask, settings.label_smoothing)
     if settings.coverage:
-        loss = total + settings.coverage * coverage_loss(output.alignment.float(), mask)
-    session.optimizer.zero_grad(set_to_none=True)
-    (loss / NORMALIZERS[settings.normalize](mask)).backward()
-    norm = clip(model.parameters(), settings.clip)
-    session.optimizer.step()
-    if session.average:
-        session.average.update()
-    return Stepped(total.detach(), norm.detach())
+        loss = loss + settings.coverage * coverage_loss(output.alignment.float(), mask)
+    if settings.r_drop:
+        apart = disagreement(logits.unflatten(0, (2, -1)), mask.chunk(2)[0])
+        loss = loss + settings.r_drop / 2 * apart
+    return Losses(loss / NORMALIZERS[settings.normalize](mask), total / passes)
 
 
-def teacher(session: Session, batch: Batch, step: int) -> TrainingFeedBack:
+def teacher(session: Session, batch: Batch) -> TrainingFeedBack:
     """The feedback of a training step."""
     settings = session.config.train.teacher
     keys = session.coins.integers(2**64, size=len(batch.target), dtype="uint64") if settings.draw else None
@@ -123,7 +144,7 @@ def teacher(session: Session, batch: Batch, step: int) -> TrainingFeedBack:
     return TrainingFeedBack(
         batch.target,
         session.translator.target_vocab.special,
-        teacher_rate(step, settings),
+        teacher_rate(session.step + 1, settings),
         pick=pick,
         per_sentence=settings.per_sentence,
         generator=session.coins,

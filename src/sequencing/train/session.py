@@ -159,11 +159,12 @@ def open_session(config: RunConfig, folder: Path) -> Session:
     same_run(config, folder)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
-    train = Corpus(config.data.train, "train")
+    sources = config.vocab.source.columns
+    train = Corpus(config.data.train, "train", sources=sources)
     progress = Progress(config.train.steps or None, config.train.minutes or None)
     report = train.check()
     progress.say(report.summary())
-    dev = Corpus(config.data.dev, "dev") if config.data.dev else None
+    dev = Corpus(config.data.dev, "dev", sources=sources) if config.data.dev else None
     if dev:
         progress.say(dev.check().summary())
         if (shared := overlap(train, dev)).count:
@@ -217,7 +218,7 @@ def check_settings(config: RunConfig) -> None:
     if train.bleu_tokenize:
         check_tokenizer(train.bleu_tokenize)
     check_schedule(train)
-    if getattr(config.model.decoder, "copy", False) and not config.vocab.joint:
+    if config.model.copies and not config.vocab.joint:
         raise ConfigError("model.decoder.copy: source and target must share their ids; set vocab.joint = true")
     if not (train.steps or train.epochs or train.minutes or (train.patience and config.data.dev)):
         raise ConfigError("training would never end: set train.steps, train.epochs, train.minutes or train.patience")

@@ -48,7 +48,8 @@ def score(translator: Translator, arguments: argparse.Namespace) -> None:
         number = 0
         rows = ((row[0], row[1]) for row in pairs)
         while window := list(islice(rows, WINDOW)):
-            for (source, target), scored in zip(window, translator.score(window, arguments.batch_tokens), strict=True):
+            found = translator.score(window, arguments.batch_tokens, number)
+            for (source, target), scored in zip(window, found, strict=True):
                 number += 1
                 if math.isnan(scored.log_prob):
                     unscored.append(number)
