@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import islice
+from random import Random
 
 import numpy as np
 import pytest
@@ -25,6 +26,9 @@ class Letters:
 
     def encode(self, text: str) -> list[int]:
         return [ord(letter) for letter in text] + [EOS]
+
+    def sample(self, text: str, dropout: float, generator: Random) -> list[int]:
+        return self.encode("".join(letter.upper() if generator.random() < dropout else letter for letter in text))
 
 
 class Listed:
@@ -145,6 +149,67 @@ def test_a_corpus_of_one_window_is_read_once_and_a_larger_one_each_epoch():
     for stream in (small, large):
         assert next(placed for placed in stream.batches() if placed.position.epoch == 3)
     assert (small.corpus.read, large.corpus.read) == (1, 4)
+
+
+# --- dropout: other ids in each epoch -------------------------------------------------------------------------------
+
+DROPOUTS = st.sampled_from([(0.3, 0.0), (0.0, 0.3), (0.5, 0.3)])
+SEVENTY_SEVEN = [(chr(97 + a) * 5, chr(97 + b) * 7) for a in range(11) for b in range(7)]
+
+
+@settings(max_examples=30)
+@given(PAIRS, WINDOW, BUDGET, DROPOUTS)
+def test_with_dropout_too_every_position_continues_as_the_uninterrupted_stream(pairs, window, budget, dropouts):
+    options = {"window": window, "batch_tokens": budget, "seed": 3, "max_epochs": 3, "dropouts": dropouts}
+    uninterrupted = list(stream_of(pairs, **options).batches())
+    same = stream_of(pairs, **options)
+    for done, placed in enumerate(uninterrupted, 1):
+        assert_same(list(stream_of(pairs, **options).batches(placed.position)), uninterrupted[done:])
+        assert_same(list(islice(same.batches(placed.position), 3)), uninterrupted[done : done + 3])
+
+
+def read_with_dropout(pairs, dropouts=(0.5, 0.5), seed=1, window=200):
+    """What is read of each pair, in two epochs."""
+    stream = stream_of(pairs, seed=seed, window=window, batch_tokens=40, max_epochs=2, dropouts=dropouts)
+    epochs = [{}, {}]
+    for batch, position in stream.batches():
+        epochs[position.epoch] |= {(a.lower(), b.lower()): (a, b) for a, b in pairs_of(batch)}
+    return epochs
+
+
+def test_each_epoch_reads_a_sentence_anew_and_the_same_seed_as_before():
+    first, second = read_with_dropout(SEVENTY_SEVEN)
+    assert set(first) == set(second) == set(SEVENTY_SEVEN)
+    assert [first, second] == read_with_dropout(SEVENTY_SEVEN)
+    assert [first, second] == read_with_dropout(SEVENTY_SEVEN, window=5), "a function of the sentence, not its window"
+    for other in (second, read_with_dropout(SEVENTY_SEVEN, seed=2)[0]):
+        assert sum(first[pair] != other[pair] for pair in SEVENTY_SEVEN) > 70
+    assert len({tuple(map(str.isupper, "".join(first[pair]))) for pair in SEVENTY_SEVEN}) > 70, "nor do two agree"
+
+
+def test_each_side_has_its_own_dropout():
+    for side, dropouts in enumerate([(0.5, 0.0), (0.0, 0.5)]):
+        first, _ = read_with_dropout(SEVENTY_SEVEN, dropouts)
+        assert all(read[1 - side] == pair[1 - side] for pair, read in first.items())
+        assert sum(read[side] != pair[side] for pair, read in first.items()) > 70
+
+
+def test_with_dropout_the_corpus_is_read_in_each_epoch():
+    stream = stream_of([("a", "b")] * 7, dropouts=(0.1, 0.0))
+    assert next(placed for placed in stream.batches() if placed.position.epoch == 3)
+    assert stream.corpus.read == 4
+
+
+def test_what_is_read_is_the_same_on_every_machine():
+    """Written down once, as the order is."""
+    first, second = read_with_dropout([("aaaaaaaa", "bbbbbbbb")])
+    assert [*first.values(), *second.values()] == READ
+
+
+READ = [("AaAaaaaa", "bBbBbBBb"), ("aAaAAaAa", "bBbbBBbb")]
+
+
+# --- what cannot be read ---
 
 
 def test_long_pairs_are_counted_with_their_first_places():

@@ -6,6 +6,7 @@ import json
 import random
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from hypothesis import strategies as st
 
 from sequencing.data.subword_training import import_sentencepiece, train_sentencepiece, train_subwords
 from sequencing_np import subwords
+from sequencing_np.columns import ColumnsVocab
 from sequencing_np.errors import ConfigError, DataError
+from sequencing_np.factors import FactoredVocab
 from sequencing_np.special import Special
 from sequencing_np.subwords import BYTES, SPACE, Subwords
 from sequencing_np.text import read_lines
-from sequencing_np.vocab import load_vocab, save_vocab
+from sequencing_np.vocab import build_vocab, load_vocab, save_vocab
 
 needs_sentencepiece = pytest.mark.skipif(
     importlib.util.find_spec("sentencepiece") is None, reason="sentencepiece is not installed"
@@ -190,6 +193,68 @@ def test_tags_that_cannot_be() -> None:
     again = Subwords.from_json(json.loads(json.dumps(vocab.to_json())))
     assert again.to_json() == vocab.to_json() and again.tags == TAGS
     assert "tags" not in by_hand().to_json()
+
+
+# --- merges dropped at random ---------------------------------------------------------------------------------------
+
+
+def test_no_dropout_is_encode_and_all_of_it_is_characters() -> None:
+    vocab = with_tags()
+    for text in ["", "abc aab  bc", "<2de> abc", "é<2de>abc <2de>", " a", SPACE]:
+        assert vocab.sample(text, 0, random.Random(1)) == vocab.encode(text)
+    plain = by_hand()
+    said = plain.tokens_of(plain.sample("abc aéa", 1 - 1e-12, random.Random(1)))
+    assert said == [SPACE, "a", "b", "c", SPACE, "a", "<0xC3>", "<0xA9>", "a"]
+
+
+@given(TEXT | WORDY, st.floats(0, 0.99), st.integers(0, 10**9))
+def test_whatever_is_dropped_the_text_comes_back(text: str, dropout: float, seed: int) -> None:
+    for vocab in (by_hand(), with_tags()):
+        ids = vocab.sample(text, dropout, random.Random(seed))
+        assert vocab.decode(ids) == text and ids[-1] == vocab.special.eos
+        assert all(vocab.tokens[token_id] for token_id in ids[:-1])
+        assert vocab.sample(text, dropout, random.Random(seed)) == ids
+
+
+def test_words_are_sampled_in_a_sentence_as_by_hand() -> None:
+    """Three in ten are dropped. The ways of SPACE a b c, by a calculation with paper and pencil."""
+    vocab, count = by_hand(), 20_000
+    tokens = vocab.tokens_of(vocab.sample(" ".join(["abc"] * count), 0.3, random.Random(3)))
+    begins = [place for place, token in enumerate(tokens) if token.startswith(SPACE)] + [len(tokens)]
+    met = Counter(" ".join(tokens[begin:end]) for begin, end in itertools.pairwise(begins))
+    wanted = {
+        f"{SPACE} abc": 0.7 * 0.7 + 0.21 * 0.21,
+        f"{SPACE} ab c": 0.7 * 0.3,
+        f"{SPACE}a bc": 0.21 * 0.7 + 0.063 * 0.7,
+        f"{SPACE} a bc": 0.21 * 0.09,
+        f"{SPACE}a b c": 0.063 * 0.3,
+        f"{SPACE} a b c": 0.027,
+    }
+    assert sum(wanted.values()) == pytest.approx(1) and set(met) == set(wanted)
+    for way, likely in wanted.items():
+        assert abs(met[way] - count * likely) < 5 * (count * likely * (1 - likely)) ** 0.5, way
+
+
+def test_the_memory_of_samples_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subwords, "CACHED_WORDS", 5)
+    vocab = by_hand()
+    for number, text in enumerate(["a" * size + " " + "bc" * size for size in range(50)] * 2):
+        assert vocab.sample(text, 0.2, random.Random(number)) == by_hand().sample(text, 0.2, random.Random(number))
+    assert len(vocab._spelt) <= 5
+    with pytest.raises(DataError, match=r"U\+D800"):
+        vocab.sample("a\ud800", 0.1, random.Random(1))
+
+
+def test_other_vocabularies_have_no_merges_and_columns_those_of_their_texts() -> None:
+    words = build_vocab(["a b"])
+    for vocab in (words, FactoredVocab(words, [["X"]]), ColumnsVocab(words, 2)):
+        with pytest.raises(ConfigError, match=r"dropout 0\.5: leaves out merges of subwords, and this vocabulary has"):
+            vocab.sample("", 0.5, random.Random(1))
+    vocab = by_hand()
+    ids = ColumnsVocab(vocab, 2).sample("abc aab\tbc", 0, random.Random(2))
+    assert ids == [*vocab.encode("abc aab"), *vocab.encode("bc")]
+    dropped = ColumnsVocab(vocab, 2).sample("abc aab\tbc", 1 - 1e-12, random.Random(2))
+    assert len(dropped) == 8 + 1 + 3 + 1 and ColumnsVocab(vocab, 2).decode(dropped) == "abc aab\tbc"
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """train: small models learn what they are taught, stop when told, and go on from where they were, bit for bit."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -420,6 +422,33 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp
     assert f"continuing {folder} after step {step:,}".encode() in done.stderr
     after = latest_checkpoint(folder)
     assert after is not None and after.state["step"] == step + 2
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sentencepiece") is None, reason="sentencepiece is not installed")
+def test_runs_with_subword_dropout_in_parts(tmp_path: Path) -> None:
+    """Each epoch reads other subwords, a run that was stopped the same ones; what is held out is read as it is."""
+    sides = [f"vocab.{side}={{level='subwords', size=300, dropout=0.3}}" for side in ("source", "target")]
+    config = small(tmp_path / "data", *sides, "train.batch_tokens=300")
+    train(config, tmp_path / "one")
+    found = latest_checkpoint(tmp_path / "one")
+    assert found is not None and found.state["position"][0] >= 1, "more than one epoch"
+    for stop in (2, 5, 9):
+        train_until(config, tmp_path / "two", stop)
+    train(config, tmp_path / "two")
+    same_run(tmp_path / "two", tmp_path / "one")
+    session = open_session(config, tmp_path / "one")
+    lengths = [0, 0]
+    for batch, position in takewhile(lambda placed: placed.position.epoch < 2, session.stream.batches()):
+        lengths[position.epoch] += int(batch.source_mask.sum())
+    lines = (tmp_path / "data" / "train.tsv").read_bytes().decode().split("\n")[:-1]
+    whole = sum(len(session.translator.source_vocab.encode(line.split("\t")[0])) for line in lines)
+    assert lengths[0] != lengths[1] and min(lengths) > whole
+    held_out = [line.split("\t") for line in (tmp_path / "data" / "dev.tsv").read_bytes().decode().split("\n")[:-1]]
+    wanted = sum(len(session.translator.target_vocab.encode(target)) for _, target in held_out)
+    assert session.held_out is not None
+    assert sum(int(group.batch.target_mask.sum()) for group in session.held_out.batches) == wanted
+    for log in session.logs.values():
+        log.close()
 
 
 # --- finished, changed, refused -------------------------------------------------------------------------------------

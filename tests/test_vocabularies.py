@@ -22,7 +22,7 @@ from sequencing_np.config import Origin
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.model import model_config
 from sequencing_np.special import Special
-from sequencing_np.subwords import Subwords
+from sequencing_np.subwords import BYTES, SPACE, Subwords
 from sequencing_np.vocab import Vocab, Vocabulary, build_vocab, save_vocab
 
 PAIRS = [("ein haus", "a house"), ("zwei haus", "two|houses"), ("ein a", "a a")]
@@ -73,6 +73,28 @@ def test_subwords(tmp_path: Path) -> None:
     assert isinstance(vocab, Subwords) and len(vocab) == 280
     for text in [*lines, "etwas ganz anderes — ß"]:
         assert vocab.decode(vocab.encode(text)) == text
+
+
+def test_subword_dropout_is_for_subwords(corpus: Corpus, tmp_path: Path) -> None:
+    """Also where the vocabulary is read from a file, which says itself what it is."""
+    for level in ("words", "characters", "delimited"):
+        with pytest.raises(ConfigError, match=rf"dropout 0\.1: leaves out .* level '{level}' has none; set level = "):
+            SideConfig(level, dropout=0.1)
+    words, pieces = (str(tmp_path / f"{name}.json") for name in ("words", "pieces"))
+    save_vocab(build_vocab(["a b"]), words)
+    save_vocab(Subwords([*BYTES, SPACE, "a", "b", "ab"]), pieces)
+    for file in (words, pieces):
+        build_side(SideConfig("subwords", file=file), target_lines(corpus))
+    build_side(SideConfig("subwords", file=pieces, dropout=0.1), target_lines(corpus))
+    with pytest.raises(ConfigError, match=r"words\.json: dropout 0\.1: leaves out merges .* this vocabulary has none"):
+        build_side(SideConfig("subwords", file=words, dropout=0.1), target_lines(corpus))
+
+
+def test_of_a_joint_vocabulary_both_sides_are_dropped_from() -> None:
+    source = SideConfig("subwords", dropout=0.1)
+    assert VocabConfig(source).dropouts == (0.1, 0.0)
+    assert VocabConfig(source, joint=True).dropouts == VocabConfig(source, source, joint=True).dropouts == (0.1, 0.1)
+    assert VocabConfig(source, SideConfig("subwords", dropout=0.2)).dropouts == (0.1, 0.2)
 
 
 def test_each_side_sees_its_own_text(corpus: Corpus) -> None:

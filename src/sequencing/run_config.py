@@ -60,6 +60,7 @@ class SideConfig:
     tags: tuple[str, ...] = ()  # always one token of their own, such as <2de>; never left out of the vocabulary
     factors: int = 0  # of the source only: how many stand after each word, as in word|factor1|factor2
     factor_separator: str = "|"  # what stands between them
+    dropout: float = 0.0  # of level "subwords", while training: share of merges that are left out, each time anew
     columns: int = 1  # of the source only: how many texts a source is, with tabs between them
 
     def __post_init__(self) -> None:
@@ -68,6 +69,12 @@ class SideConfig:
         require(self.size >= least, f"size {self.size}: must be at least {least} (four special ids, tags and a token)")
         require(self.min_count >= 1, f"min_count {self.min_count}: must be 1 or more")
         require(self.factors >= 0, f"factors {self.factors}: must be 0 (none) or more")
+        require(0 <= self.dropout < 1, f"dropout {self.dropout}: must be from 0 (none) to below 1")
+        require(
+            not self.dropout or self.level == "subwords",
+            f"dropout {self.dropout}: leaves out merges of subwords, and level {self.level!r} has none; "
+            'set level = "subwords", or leave dropout out',
+        )
         require(self.columns >= 1, f"columns {self.columns}: must be 1 (one text) or more")
         tab = self.columns > 1 and "\t" in self.separator
         require(not tab, f"columns {self.columns}: tabs stand between columns; set another delimiter of tokens")
@@ -106,6 +113,11 @@ class VocabConfig:
         require(factors == 0, f"target.factors {factors}: only source text can have factors; leave it out")
         columns = self.target.columns
         require(columns == 1, f"target.columns {columns}: only a source can be several texts; leave it out")
+
+    @property
+    def dropouts(self) -> tuple[float, float]:
+        """Of the source and of the target."""
+        return self.source.dropout, (self.source if self.joint else self.target).dropout
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from sequencing.data.corpus import Corpus
@@ -98,6 +99,11 @@ def agreeing(vocab: Vocabulary, config: SideConfig) -> Vocabulary:
             f"{config.file}: it has {len(vocab.factor_sizes)} factors, factors is {config.factors}; "
             f"set factors = {len(vocab.factor_sizes)}, or give another file"
         )
+    if config.dropout:
+        try:
+            vocab.sample("", config.dropout, Random(0))
+        except ConfigError as error:
+            raise ConfigError(f"{config.file}: {error}") from None
     if vocab.columns not in (1, config.columns):
         raise ConfigError(
             f"{config.file}: it is of lines of {vocab.columns} columns, columns is {config.columns}; "

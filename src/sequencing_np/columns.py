@@ -5,6 +5,7 @@ Knows nothing of how one text becomes ids: that is left to the vocabulary of one
 """
 
 from collections.abc import Iterable, Mapping
+from random import Random
 from typing import Any, Self
 
 from sequencing_np.delimited import Vocab
@@ -41,6 +42,10 @@ class ColumnsVocab:
         for column in self._split(text):
             ids += self.each.encode(column)
         return ids
+
+    def sample(self, text: str, dropout: float, generator: Random) -> list[int]:
+        """The same with merges dropped, where the texts are cut into subwords."""
+        return [token_id for column in self._split(text) for token_id in self.each.sample(column, dropout, generator)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The texts of the ids before the last EOS, with tabs between them; those that are lacking are empty."""

@@ -5,10 +5,22 @@ Every vocabulary knows its special ids and saves them: they are never implied. K
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from random import Random
+from typing import Any, NoReturn, Self
 
 from sequencing_np.errors import ConfigError, DataError
-from sequencing_np.special import END, FORMAT, UNKNOWN, Special, content, lone_surrogate, parse, place, tag_pattern
+from sequencing_np.special import (
+    END,
+    FORMAT,
+    UNKNOWN,
+    Special,
+    content,
+    lone_surrogate,
+    no_merges,
+    parse,
+    place,
+    tag_pattern,
+)
 
 
 class Vocab:
@@ -55,6 +67,10 @@ class Vocab:
         ids = [get(token, unk) for token in self._split(text)]
         ids.append(self.special.eos)
         return [self.special.bos, *ids] if bos else ids
+
+    def sample(self, text: str, dropout: float, generator: Random) -> NoReturn:
+        """ConfigError: only subwords can be cut in several ways."""
+        no_merges(dropout)
 
     def id_of(self, token: str) -> int:
         """The id of one token, UNK where it has none."""

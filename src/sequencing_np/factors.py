@@ -10,11 +10,12 @@ vectors: those are in layers.py.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
-from typing import Any, Self
+from random import Random
+from typing import Any, NoReturn, Self
 
 from sequencing_np.delimited import Vocab
 from sequencing_np.errors import DataError
-from sequencing_np.special import END, FORMAT, UNKNOWN, check_token, content
+from sequencing_np.special import END, FORMAT, UNKNOWN, check_token, content, no_merges
 
 BEFORE = ("", UNKNOWN)  # the first two values of every factor: none, and one that is not known
 UNSEEN = 1
@@ -70,6 +71,10 @@ class FactoredVocab:
         ids += [self.words.id_of(token) if token in self.tags else self._id_of(token) for token in self._split(text)]
         ids.append(self.special.eos)
         return ids
+
+    def sample(self, text: str, dropout: float, generator: Random) -> NoReturn:
+        """ConfigError: only subwords can be cut in several ways."""
+        no_merges(dropout)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids before the first EOS."""

@@ -5,9 +5,10 @@ Shared by all vocabularies. Knows nothing of how the text between two tags is sp
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, Self
+from random import Random
+from typing import Any, NamedTuple, NoReturn, Protocol, Self
 
-from sequencing_np.errors import DataError
+from sequencing_np.errors import ConfigError, DataError
 
 FORMAT = 1
 UNKNOWN = "<unk>"  # how the unknown token is shown; the text "<unk>" is ordinary text
@@ -37,6 +38,8 @@ class Vocabulary(Protocol):
 
     def encode(self, text: str, bos: bool = False) -> list[int]: ...
 
+    def sample(self, text: str, dropout: float, generator: Random) -> list[int]: ...
+
     def decode(self, ids: Iterable[int]) -> str: ...
 
     def tokens_of(self, ids: Iterable[int]) -> list[str]: ...
@@ -58,6 +61,11 @@ def check_special(special: Special, size: int) -> None:
         for other, token_id in special._asdict().items():
             if other != name and token_id == getattr(special, name) and {name, other} != {"pad", "eos"}:
                 raise DataError(f"the special ids {other} and {name} are both {token_id}; only pad may be eos")
+
+
+def no_merges(dropout: float) -> NoReturn:
+    """What a vocabulary says whose tokens are not merged from smaller ones."""
+    raise ConfigError(f"dropout {dropout}: leaves out merges of subwords, and this vocabulary has none; leave it out")
 
 
 def check_token(token: object, where: str) -> str:

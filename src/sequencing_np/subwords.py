@@ -6,17 +6,25 @@ UTF-8 bytes, so that every text comes back as it was. Knows nothing of training:
 merges come from sequencing.data.subword_training.
 """
 
-import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from random import Random
+from typing import Any, NamedTuple, Self
 
 from sequencing_np.errors import DataError
 from sequencing_np.special import END, FORMAT, UNKNOWN, Special, content, lone_surrogate, parse, place, tag_pattern
+from sequencing_np.subword_merges import Drops, merge, merge_some
 
 SPACE = "\u2581"
 BYTES = {f"<0x{byte:02X}>": byte for byte in range(256)}
 CACHED_WORDS = 1 << 17
 CACHED_LENGTH = 64
+
+
+class Spelt(NamedTuple):
+    """A word of which no merge is dropped."""
+
+    ids: Sequence[int]
+    merges: int
 
 
 class Subwords:
@@ -74,6 +82,7 @@ class Subwords:
             if tag not in self._tag_ids:
                 raise DataError(f"the tag {tag!r} has no id of its own; it must be one of the tokens, and no byte")
         self._cache: dict[str, tuple[int, ...]] = {}  # forgotten when full; what is in it never changes an answer
+        self._spelt: dict[str, Spelt] = {}  # the same for `sample`
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -93,6 +102,27 @@ class Subwords:
             ids += self._spell(stuck)
             for word in words:
                 ids += known(word) or self._learn(word)
+        ids.append(self.special.eos)
+        return ids
+
+    def sample(self, text: str, dropout: float, generator: Random) -> list[int]:
+        """Ids of a text with EOS at the end, as `encode` gives them where no merge is dropped; `decode` gives it back.
+
+        Whenever a merge could be made, it is dropped with this probability (BPE-dropout: Provilkov et al. 2020).
+        """
+        drops = Drops(dropout, generator)
+        ids: list[int] = []
+        head, *rest = self._pattern.split(text) if self._pattern else [text]
+        for word in head.split(" ") if head else ():
+            ids += self._sampled(" " + word, drops)
+        for position, part in enumerate(rest):
+            if position % 2 == 0:
+                ids.append(self._tag_ids[part])
+                continue
+            stuck, *words = part.split(" ")
+            ids += self._sampled(stuck, drops)
+            for word in words:
+                ids += self._sampled(" " + word, drops)
         ids.append(self.special.eos)
         return ids
 
@@ -118,45 +148,40 @@ class Subwords:
             self._cache[word] = tuple(ids)
         return ids
 
+    def _sampled(self, word: str, drops: Drops) -> Sequence[int]:
+        """The ids of a word as it stands, merges dropped."""
+        spelt = self._spelt.get(word)
+        if spelt is None:
+            self._check(word)
+            parts = merge(word, self._ranks)
+            spelt = Spelt(self._ids_of(parts), len(word) - len(parts))
+            if len(word) <= CACHED_LENGTH:
+                if len(self._spelt) >= CACHED_WORDS:
+                    self._spelt.clear()
+                self._spelt[word] = spelt
+        if drops.quiet < spelt.merges:
+            return self._ids_of(merge_some(word, self._ranks, drops))
+        drops.quiet -= spelt.merges
+        return spelt.ids
+
     def _spell(self, word: str) -> list[int]:
         """The ids of a word as it stands."""
+        self._check(word)
+        return self._ids_of(merge(word, self._ranks))
+
+    def _check(self, word: str) -> None:
         if (surrogate := lone_surrogate(word)) is not None:
             raise DataError(f"the text {word[:40]!r} holds {surrogate}, half a surrogate pair, which is no character")
+
+    def _ids_of(self, parts: Iterable[str]) -> list[int]:
+        """The ids of what a word was merged to."""
         ids: list[int] = []
-        for part in self._merge(word):
+        for part in parts:
             if part in self._ids:
                 ids.append(self._ids[part])
             else:
                 ids += [self._byte_ids[byte] for byte in part.encode()]
         return ids
-
-    def _merge(self, word: str) -> list[str]:
-        """Join neighbours while any two make a token: that of the smallest rank first, the leftmost on ties."""
-        parts = list(word)
-        after = list(range(1, len(parts) + 1))  # the part that follows, a part that was joined to the left is ""
-        before = list(range(-1, len(parts) - 1))
-        agenda: list[tuple[int, int, int, str]] = []
-
-        def propose(left: int, right: int) -> None:
-            joined = parts[left] + parts[right]
-            rank = self._ranks.get(joined)
-            if rank is not None:
-                heapq.heappush(agenda, (rank, left, right, joined))
-
-        for left in range(len(parts) - 1):
-            propose(left, left + 1)
-        while agenda:
-            _, left, right, joined = heapq.heappop(agenda)
-            if not parts[left] or not parts[right] or len(parts[left]) + len(parts[right]) != len(joined):
-                continue  # one of the two has been joined to another since
-            parts[left], parts[right] = joined, ""
-            after[left] = after[right]
-            if after[left] < len(parts):
-                before[after[left]] = left
-                propose(left, after[left])
-            if before[left] >= 0:
-                propose(before[left], left)
-        return [part for part in parts if part]
 
     def to_json(self) -> dict[str, Any]:
         """What from_json reads."""

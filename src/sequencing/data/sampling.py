@@ -4,7 +4,8 @@ A window of pairs is read, encoded, sorted by length, cut into batches of a boun
 batches are shuffled. The order of a window is a pure function of (seed, epoch, window), so a position (epoch, batch)
 continues a stopped stream exactly. A corpus that fits one window is encoded once, kept as flat arrays and shuffled as
 a whole in each epoch; a larger one is read again each epoch, its windows in the order of the files, and continuing in
-the middle of an epoch reads and encodes that epoch's windows up to the position again.
+the middle of an epoch reads and encodes that epoch's windows up to the position again. So it is with any corpus where
+merges of subwords are dropped: then a sentence has other ids in each epoch, a pure function of (seed, epoch, sentence).
 
 Knows nothing of files (the corpus does) and nothing of models.
 """
@@ -13,6 +14,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from random import Random
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -40,6 +42,8 @@ class Encoder(Protocol):
 
     def encode(self, text: str, /) -> list[int]: ...
 
+    def sample(self, text: str, dropout: float, generator: Random, /) -> list[int]: ...
+
 
 class Entries(Protocol):
     """What sampling asks of a corpus: the same usable pairs in the same order, each time it is asked."""
@@ -59,6 +63,7 @@ class SamplingOptions:
     window: int = 200_000  # pairs that are sorted and shuffled together
     seed: int = 1
     max_epochs: int | None = None  # None: for ever
+    dropouts: tuple[float, float] = (0.0, 0.0)  # shares of the merges of source and target that are left out
 
     def __post_init__(self) -> None:
         for field in ("batch_tokens", "max_length", "window"):
@@ -110,13 +115,14 @@ class BatchStream:
         self.epoch_batches: int | None = None  # batches in an epoch, once one has been seen
         self._whole: Window | None = None  # the corpus, if one window holds it
         self._dropped: dict[int, Counted] = {}  # by window
+        self._random = Random()  # seeded for each pair
 
     def batches(self, start: Position = START) -> Iterator[Placed]:
         """The batches after a position, for ever or up to max_epochs."""
         epoch, given = start
         while self.options.max_epochs is None or epoch < self.options.max_epochs:
             number = 0
-            for index, window in enumerate(self._windows()):
+            for index, window in enumerate(self._windows(epoch)):
                 for rows in self.plan(window, epoch, index):
                     number += 1
                     if number > given:
@@ -144,28 +150,30 @@ class BatchStream:
         first = chain.from_iterable(window.first for window in windows)
         return Counted(sum(window.count for window in windows), list(islice(first, FIRST)))
 
-    def _windows(self) -> Iterator[Window]:
+    def _windows(self, epoch: int) -> Iterator[Window]:
         if self._whole is not None:
             yield self._whole
             return
         entries = self.corpus.entries()
         upcoming = next(entries, None)
         index = 0
+        same = not any(self.options.dropouts)  # in every epoch
         while upcoming is not None:
-            window = self._encode(chain([upcoming], islice(entries, self.options.window - 1)))
+            part = chain([upcoming], islice(entries, self.options.window - 1))
+            window = self._encode(part, epoch, index * self.options.window)
             upcoming = next(entries, None)
             self._dropped[index] = window.dropped
-            if index == 0 and upcoming is None:
+            if index == 0 and upcoming is None and same:
                 self._whole = window
             yield window
             index += 1
 
-    def _encode(self, entries: Iterable[Entry]) -> Window:
+    def _encode(self, entries: Iterable[Entry], epoch: int, first: int) -> Window:
         sides = array("i"), array("i")
         lengths = array("q"), array("q")
         dropped = Counted()
-        for source, target, file, line in entries:
-            rows = self.source_vocab.encode(source), self.target_vocab.encode(target)
+        for number, (source, target, file, line) in enumerate(entries, start=first):
+            rows = self._ids(source, target, epoch, number)
             if max(map(len, rows)) > self.options.max_length:
                 dropped.note(file, line)
                 continue
@@ -177,6 +185,16 @@ class BatchStream:
             for flat, sizes in zip(sides, lengths, strict=True)
         )
         return Window(source_side, target_side, dropped)
+
+    def _ids(self, source: str, target: str, epoch: int, number: int) -> tuple[list[int], list[int]]:
+        """Both sides of the pair of this number in the corpus."""
+        left, right = self.options.dropouts
+        if left or right:
+            self._random.seed(f"{self.options.seed} {epoch} {number}")
+        return (
+            self.source_vocab.sample(source, left, self._random) if left else self.source_vocab.encode(source),
+            self.target_vocab.sample(target, right, self._random) if right else self.target_vocab.encode(target),
+        )
 
     def _batch(self, window: Window, rows: np.ndarray) -> Batch:  # (B,) -> Batch
         source = window.source.padded(rows, self.pad_ids.source)

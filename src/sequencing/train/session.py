@@ -282,8 +282,9 @@ def run_vocabularies(config: RunConfig, folder: Path, train: Corpus, begun: bool
 
 def sampling_options(config: RunConfig) -> SamplingOptions:
     """What the batch stream has to know."""
-    train, data = config.train, config.data
-    return SamplingOptions(train.batch_tokens, data.max_length, data.window, train.seed, train.epochs or None)
+    train, data, epochs = config.train, config.data, config.train.epochs or None
+    dropouts = config.vocab.dropouts
+    return SamplingOptions(train.batch_tokens, data.max_length, data.window, train.seed, epochs, dropouts)
 
 
 def limits_of(train: Corpus, source_vocab: Vocabulary, target_vocab: Vocabulary, config: RunConfig) -> Limits:
