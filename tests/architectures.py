@@ -113,6 +113,8 @@ def draw(cls: Any, rows: dict[str, str], sizes: Sizes, chance: random.Random) ->
             drawn[name] = chance.choice([1, 2, 3])
         elif name == "key_value_heads":
             drawn[name] = chance.choice([0, 1])
+        elif name == "window":
+            drawn[name] = chance.choice([1, 3])  # not all of a sentence
         elif name == "layers":
             drawn[name] = chance.choice([1, 1, 2, 3])
         elif name in ("projection", "attention_key_size"):
@@ -197,7 +199,7 @@ def torch_model(index: int) -> TorchModel:
     model = TorchModel(architecture(index)).double().eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(index)
     for parameter in model.parameters():
-        parameter.normal_(0, 0.6, generator=generator)
+        parameter.normal_(0, 0.4, generator=generator)
     return model
 
 

@@ -65,10 +65,21 @@ def words(found: Answers) -> list[list[list[int]]]:
     return [[one.tokens for one in answers] for answers in found]
 
 
+def tied(a: Hypothesis, b: Hypothesis) -> bool:
+    """Whether rounding alone chose between two answers: they, or the tokens at which they part, cost the same."""
+    same = [one == other for one, other in zip(a.tokens, b.tokens, strict=False)] + [False]
+    part = min(same.index(False), len(a.token_log_probs) - 1, len(b.token_log_probs) - 1)
+    costs = [(a.score, b.score), (a.token_log_probs[part], b.token_log_probs[part])]
+    return any(abs(one - other) < 1e-9 for one, other in costs)
+
+
 def same_answers(one: Answers, other: Answers) -> None:
-    """Identical words, and numbers equal to 1e-9."""
-    assert words(one) == words(other)
+    """Identical words, but for ties, and numbers equal to 1e-9."""
+    assert [len(answers) for answers in one] == [len(answers) for answers in other]
     for a, b in zip(chain(*one), chain(*other), strict=True):
+        if a.tokens != b.tokens:
+            assert tied(a, b), (a, b)
+            continue
         assert a.finished == b.finished
         np.testing.assert_allclose(a.score, b.score, rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(a.log_prob, b.log_prob, rtol=1e-9, atol=1e-9)
@@ -102,7 +113,7 @@ def test_every_row_and_every_option_appears() -> None:
     for name, table in {**wanted, **TABLES}.items():
         ends = {key for settings in drawn for key in settings if key == name or key.endswith(f".{name}")}
         for key in ends:
-            if not key.startswith(("encoder.characters.", "encoder.words.")):  # drawn for few
+            if not key.startswith(("encoder.characters.", "encoder.words.", "encoder.reader.")):  # drawn for few
                 assert {settings[key] for settings in drawn if key in settings} == set(table), key
     for key in drawn[0]:
         if isinstance(drawn[0][key], bool):
