@@ -166,3 +166,17 @@ def test_coverage_costs_nothing_where_each_token_is_looked_at_once() -> None:
     assert float(coverage_loss(once, torch.ones(1, 4, dtype=torch.bool))) == 0
     again = once[:, [0, 0, 0, 1]]
     assert float(coverage_loss(again, torch.ones(1, 4, dtype=torch.bool))) == 2
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_narrow_logits_are_summed_wide(smoothing: float) -> None:
+    """bfloat16 logits cost what the same numbers in float32 do; their gradient is rounded once, at the end."""
+    logits, target = drawn(4)
+    narrow = logits.to(torch.bfloat16).requires_grad_()
+    exact = narrow.detach().float().requires_grad_()
+    losses = [cross_entropy(each, target, MASK, smoothing) for each in (narrow, exact)]
+    torch.testing.assert_close(*losses)
+    for loss in losses:
+        loss.backward()
+    assert narrow.grad is not None and exact.grad is not None
+    torch.testing.assert_close(narrow.grad, exact.grad.to(torch.bfloat16))

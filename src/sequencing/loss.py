@@ -19,20 +19,29 @@ NORMALIZERS: dict[str, Callable[[Tensor], Tensor]] = {
 ROWS = 128  # of logits worked on together on a CPU: a slice of all passes stays in the cache
 
 
+def wide(x: Tensor) -> Tensor:  # (...) -> (...)
+    """The numbers in float32 or better: the sums of a loss need it, logits may come in bfloat16."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class CrossEntropy(torch.autograd.Function):
     """(N, V) logits, (N,) ids, (N,) mask, smoothing -> the sum over true rows.
 
     Written out because autograd makes six passes and five large arrays of what can be two of each: the forward keeps
-    one number a row, the backward works on a few rows at a time.
+    one number a row, the backward works on a few rows at a time. Only these few are widened where logits are narrow.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, mask: Tensor, smoothing: float) -> Tensor:
-        slices = logits.split(ROWS if logits.device.type == "cpu" else len(logits))
-        total = torch.cat([torch.logsumexp(part, dim=1) for part in slices])  # (N,)
-        loss = total - (1 - smoothing) * logits.gather(1, target[:, None])[:, 0]
-        if smoothing:
-            loss -= smoothing * logits.mean(dim=1)
+        rows = ROWS if logits.device.type == "cpu" else len(logits)
+        totals, losses = [], []
+        for part, ids in zip(logits.split(rows), target.split(rows), strict=True):
+            given = wide(part)
+            totals.append(torch.logsumexp(given, dim=1))
+            losses.append(totals[-1] - (1 - smoothing) * given.gather(1, ids[:, None])[:, 0])
+            if smoothing:
+                losses[-1] -= smoothing * given.mean(dim=1)
+        total, loss = torch.cat(totals), torch.cat(losses)  # (N,), (N,)
         ctx.save_for_backward(logits, total, target, mask)
         ctx.smoothing = smoothing
         return loss.masked_fill(~mask, 0).sum()
@@ -45,11 +54,11 @@ class CrossEntropy(torch.autograd.Function):
         rows = ROWS if logits.device.type == "cpu" else len(logits)
         parts = (x.split(rows) for x in (gradient, logits, total, target, mask))
         for part, given, norm, ids, real in zip(*parts, strict=True):
-            torch.sub(given, norm[:, None], out=part).exp_()
+            slope = torch.sub(wide(given), norm[:, None]).exp_()
             if ctx.smoothing:
-                part.sub_(ctx.smoothing / part.shape[1])
-            part.scatter_add_(1, ids[:, None], part.new_full((len(part), 1), ctx.smoothing - 1))
-            part.mul_(above).masked_fill_(~real[:, None], 0)
+                slope.sub_(ctx.smoothing / slope.shape[1])
+            slope.scatter_add_(1, ids[:, None], slope.new_full((len(slope), 1), ctx.smoothing - 1))
+            part.copy_(slope.mul_(above).masked_fill_(~real[:, None], 0))
         return gradient, None, None, None
 
 

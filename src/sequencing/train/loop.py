@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sequencing.evaluate import METRICS
-from sequencing.loss import NORMALIZERS, coverage_loss, cross_entropy, disagreement
+from sequencing.loss import NORMALIZERS, coverage_loss, cross_entropy, disagreement, wide
 from sequencing.optim import clip, learning_rate, teacher_rate
 from sequencing.process import interruptible
 from sequencing.run_config import RunConfig
@@ -126,12 +126,11 @@ def losses_of(session: Session, batch: Batch) -> Losses:
     with torch.autocast(target.device.type, low, enabled=low is not None):
         memory = model.encode(batch.source, batch.source_mask)
         output = dynamic_decode(model.decoder, memory, teacher(session, batch))
-    logits = output.logits.float()
-    loss = total = cross_entropy(logits, target, mask, settings.label_smoothing)
+    loss = total = cross_entropy(output.logits, target, mask, settings.label_smoothing)
     if settings.coverage:
         loss = loss + settings.coverage * coverage_loss(output.alignment.float(), mask)
     if settings.r_drop:
-        apart = disagreement(logits.unflatten(0, (2, -1)), mask.chunk(2)[0])
+        apart = disagreement(wide(output.logits).unflatten(0, (2, -1)), mask.chunk(2)[0])
         loss = loss + settings.r_drop / 2 * apart
     return Losses(loss / NORMALIZERS[settings.normalize](mask), total / passes)
 
