@@ -325,3 +325,13 @@ def test_a_full_disk(model) -> None:
         command = [sys.executable, "-m", "sequencing_np", "translate", str(model)]
         done = subprocess.run(command, input=b"zwei\n", stdout=full, stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 4 and done.stderr == b"sequencing_np: error: the output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "used"), [("pop('OPENBLAS_NUM_THREADS', 0)", b"1"), ("update(OPENBLAS_NUM_THREADS='2')", b"2")]
+)
+def test_one_thread_unless_told(ground_floor, given: str, used: bytes) -> None:
+    """Spinning threads make translating beside another program many times slower, so they have to be asked for."""
+    begin = f"import os, sys; os.environ.{given}; import sequencing_np.__main__ as m; assert 'numpy' not in sys.modules"
+    code = f"{begin}; m.main(['--help']); print(os.environ['OPENBLAS_NUM_THREADS'])"
+    assert ground_floor("-c", code).stdout.endswith(used + b"\n")

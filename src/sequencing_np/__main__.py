@@ -1,5 +1,6 @@
 """`python -m sequencing_np`: runs models where NumPy is all there is."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,7 +21,12 @@ PROGRAM = Program(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line (that of the process by default); the exit code."""
+    """Run one command line (that of the process by default); the exit code.
+
+    NumPy's products run on one thread unless OPENBLAS_NUM_THREADS says otherwise: OpenBLAS's threads spin while they
+    wait, and beside another busy program two of them translated 20 times slower than one.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return run_program(PROGRAM, argv)
 
 
