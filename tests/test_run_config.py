@@ -15,7 +15,7 @@ from sequencing.evaluate import METRICS
 from sequencing.loss import NORMALIZERS
 from sequencing.optim import OPTIMIZERS, SCHEDULES, TEACHER_RATES
 from sequencing.run_config import LEVELS, DataConfig, RunConfig, located, read_run_config, run_config, saved
-from sequencing.train.session import PRECISIONS, check_settings
+from sequencing.train.settings import PRECISIONS, check_settings
 from sequencing_np.beam import LENGTH_PENALTIES
 from sequencing_np.config import Origin, override
 from sequencing_np.errors import ConfigError

@@ -25,7 +25,8 @@ from sequencing.report import write_report
 from sequencing.run_config import RunConfig, read_run_config
 from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.loop import Interrupted, losses_of, run, train
-from sequencing.train.session import FREE, open_session
+from sequencing.train.session import open_session
+from sequencing.train.settings import FREE
 from sequencing_np.errors import ConfigError, DataError, SearchError, SequencingError, UsageError
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.translate import SearchConfig, Translator

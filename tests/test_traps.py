@@ -96,7 +96,8 @@ from sequencing.loss import cross_entropy
 from sequencing.model import Model
 from sequencing.run_config import read_run_config
 from sequencing.train.loop import look, update
-from sequencing.train.session import check_settings, open_session
+from sequencing.train.session import open_session
+from sequencing.train.settings import check_settings
 from sequencing_np.beam import BeamFeedBack
 from sequencing_np.bridge import BRIDGES
 from sequencing_np.cells import CELLS

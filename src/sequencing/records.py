@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from sequencing_np.text import atomic_write
+
 Record = Mapping[str, Any]
 
 
@@ -88,3 +90,9 @@ TURNING = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A)
 def _escape(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A JSON file, whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")

@@ -182,7 +182,7 @@ class TrainConfig:
     save_minutes: float = 5.0  # between checkpoints
     tensorboard: bool = False
     threads: int = 0  # 0: PyTorch's own choice
-    precision: str = "float32"  # a row of PRECISIONS in `sequencing.train.session`
+    precision: str = "float32"  # a row of PRECISIONS in `sequencing.train.settings`
     device: str = "auto"  # auto, cpu, cuda, cuda:1 …
     seed: int = 1
 

@@ -15,7 +15,8 @@ from sequencing.loss import NORMALIZERS, coverage_loss, cross_entropy, disagreem
 from sequencing.optim import clip, learning_rate, teacher_rate
 from sequencing.process import interruptible
 from sequencing.run_config import RunConfig
-from sequencing.train.session import PRECISIONS, Session, open_session
+from sequencing.train.session import Session, open_session
+from sequencing.train.settings import PRECISIONS
 from sequencing.train.tally import Stepped, Tally
 from sequencing.train.validation import validate
 from sequencing_np.batch import Batch

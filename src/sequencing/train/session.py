@@ -6,7 +6,6 @@ Everything that a checkpoint has to hold is a field of Session; `save` writes it
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,15 +16,13 @@ import torch
 
 from sequencing.data.corpus import Corpus, CorpusReport, FilePrint, differences, overlap
 from sequencing.data.sampling import START, BatchStream, Position, SamplingOptions
-from sequencing.evaluate import METRICS, check_tokenizer
 from sequencing.loading import choose_device
-from sequencing.loss import NORMALIZERS
 from sequencing.model import Model
-from sequencing.optim import OPTIMIZERS, TEACHER_RATES, Average, check_schedule
-from sequencing.run_config import RunConfig, run_config, saved
+from sequencing.optim import OPTIMIZERS, Average
+from sequencing.records import write_json
+from sequencing.run_config import RunConfig
 from sequencing.train.checkpoint import (
     Checkpoint,
-    checkpoint_folders,
     generator_arrays,
     latest_checkpoint,
     optimizer_arrays,
@@ -34,25 +31,15 @@ from sequencing.train.checkpoint import (
     save_checkpoint,
 )
 from sequencing.train.logging import Log, MetricsLog, Progress, TensorBoardLog, machine
+from sequencing.train.settings import check_settings, same_run
 from sequencing.train.tally import Tally
 from sequencing.train.validation import HeldOut, read_held_out
 from sequencing.vocabularies import build_vocabularies, check_factors, completed
-from sequencing_np.config import Origin, choose, read_json
-from sequencing_np.errors import ConfigError, DataError, UsageError
+from sequencing_np.errors import DataError
 from sequencing_np.limits import Limits
 from sequencing_np.model_folder import ModelFolder, write_model_folder
-from sequencing_np.text import atomic_write
 from sequencing_np.translate import Translator
 from sequencing_np.vocab import Vocabulary, load_vocab, save_vocab
-
-CONFIG = "config.json"
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
-"""The type of matrix products in training; weights, their updates and all sums stay in float32."""
-
-FREE = {  # settings of [train] that may change between two starts of one run
-    "steps", "epochs", "minutes", "patience", "validate_every", "validate_sentences", "validate_beam", "samples",
-    "log_every", "save_minutes", "tensorboard", "threads", "device", "bleu_tokenize", "select",
-}  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -207,63 +194,6 @@ def open_session(config: RunConfig, folder: Path) -> Session:
     return session
 
 
-def check_settings(config: RunConfig) -> None:
-    """ConfigError where [train] names what does not exist, or has no end."""
-    train = config.train
-    choose(OPTIMIZERS, train.optimizer, "train.optimizer")
-    choose(NORMALIZERS, train.normalize, "train.normalize")
-    choose(METRICS, train.select, "train.select")
-    choose(TEACHER_RATES, train.teacher.type, "train.teacher.type")
-    choose(PRECISIONS, train.precision, "train.precision")
-    if train.bleu_tokenize:
-        check_tokenizer(train.bleu_tokenize)
-    check_schedule(train)
-    if config.model.copies and not config.vocab.joint:
-        raise ConfigError("model.decoder.copy: source and target must share their ids; set vocab.joint = true")
-    if not (train.steps or train.epochs or train.minutes or (train.patience and config.data.dev)):
-        raise ConfigError("training would never end: set train.steps, train.epochs, train.minutes or train.patience")
-
-
-def same_run(config: RunConfig, folder: Path) -> None:
-    """Save the configuration with the run; ConfigError where the folder holds a run with other settings.
-
-    A run that has saved no checkpoint has not begun: a start that failed may be mended and made again.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be made: {error.strerror}; give another --run folder") from None
-    path = folder / CONFIG
-    if path.is_file():
-        values, _ = read_json(path)
-        before, now = (saved(part) for part in (run_config(values, Origin(str(path))), config))
-        for side in (before, now):
-            side["train"] = {key: value for key, value in side["train"].items() if key not in FREE}
-            side.pop("search")
-            side["data"].pop("dev")
-            side["data"].pop("test")
-        change = first_difference(before, now)
-        if change and checkpoint_folders(folder):
-            raise ConfigError(
-                f"{folder} holds a run with other settings: {change}. Continue with the same ones, "
-                "or give another --run folder"
-            )
-    elif any(folder.iterdir()):
-        raise UsageError(f"{folder}: is not empty and holds no run (no {CONFIG}); give a new or empty folder")
-    write_json(path, saved(config))
-
-
-def first_difference(before: Any, now: Any, path: str = "") -> str | None:
-    """The first setting that differs, in words."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted(before.keys() | now.keys()):
-            found = first_difference(before.get(key), now.get(key), f"{path}.{key}".strip("."))
-            if found:
-                return found
-        return None
-    return None if before == now else f"{path} was {before!r} and is now {now!r}"
-
-
 def same_data(before: list[list[Any]], report: CorpusReport) -> None:
     """DataError where a training file is not what it was when the run began."""
     changes = differences([FilePrint(*part) for part in before], report.fingerprint)
@@ -296,9 +226,3 @@ def limits_of(train: Corpus, source_vocab: Vocabulary, target_vocab: Vocabulary,
         return Limits()
     factor = float(np.quantile(lengths[:, 1] / (lengths[:, 0] + 2), 0.999)) * 1.2
     return Limits(round(factor, 3), int(2 * factor) + 5, 2 * int(lengths[:, 1].max()))
-
-
-def write_json(path: Path, content: Any) -> None:
-    """A JSON file, whole or not at all."""
-    with atomic_write(path) as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
