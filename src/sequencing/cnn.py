@@ -19,7 +19,7 @@ from torch.nn.functional import glu, linear, pad
 
 from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
-from sequencing.head import HEADS, Copy
+from sequencing.head import Copy, make_head
 from sequencing.layers import Dropout, Linear, LookUpOp, PositionTable, masked_mean
 from sequencing_np.attention import Past
 from sequencing_np.cnn import HALF, ConvolutionalDecoderConfig, ConvolutionalEncoderConfig, Spoken
@@ -68,7 +68,7 @@ class ConvolutionalEncoder(nn.Module):
         self.key = Linear(width, config.attention_key_size) if config.attention_key_size else None
 
     def forward(self, source: Tensor, mask: Tensor) -> Memory:  # (B, S), (B, S) -> Memory
-        return self.read(self.embedding(source), mask, source)
+        return self.read(self.embedding(source), mask, self.embedding.words(source))
 
     def read(self, x: Tensor, mask: Tensor, tokens: Tensor) -> Memory:  # (B, S, E), (B, S), (B, S) -> Memory
         """What the encoder says of vectors, whatever they stand for."""
@@ -130,8 +130,7 @@ class ConvolutionalDecoder(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.inner, self.outer = normal_linear(width, size, 1 - config.dropout), normal_linear(size, width)
         self.layers: Any = nn.ModuleList(DecoderLayer(config, sizes) for _ in range(config.layers))
-        table = embedding.weight if config.tie_embeddings else None
-        self.head = HEADS[config.head](width, config.head_size, len(embedding.weight), table)
+        self.head = make_head(config, width, embedding)
         self.copy = Copy(width) if config.copy else None
 
     @property

@@ -96,7 +96,7 @@ class CharacterWordEncoder(nn.Module):
         self.word_dropout = Dropout(config.words.embedding_dropout)
 
     def forward(self, source: Tensor, mask: Tensor) -> Memory:  # (B, S), (B, S) -> Memory
-        return self.read(self.embedding(source), mask, source % len(self.embedding.weight))  # without factors
+        return self.read(self.embedding(source), mask, self.embedding.words(source))
 
     def read(self, x: Tensor, mask: Tensor, tokens: Tensor) -> Memory:  # (B, S, E), (B, S), (B, S) -> Memory
         """What the encoder says of vectors, whatever they stand for; `tokens` tell where words end."""
@@ -126,7 +126,7 @@ class SeveralSourcesEncoder(nn.Module):
         self.keys = key_maps(config.attention_key_size, sizes)
 
     def forward(self, source: Tensor, mask: Tensor) -> Memory:  # (B, S), (B, S) -> Memory
-        return self.read(self.embedding(source), mask, source % len(self.embedding.weight))  # without factors
+        return self.read(self.embedding(source), mask, self.embedding.words(source))
 
     def read(self, x: Tensor, mask: Tensor, tokens: Tensor) -> Memory:  # (B, S, E), (B, S), (B, S) -> Memory
         """What the encoder says of vectors, whatever they stand for; `tokens` tell where texts end."""
@@ -155,7 +155,7 @@ class WordValuesEncoder(nn.Module):
         self.keys = key_maps(config.attention_key_size, [own])
 
     def forward(self, source: Tensor, mask: Tensor) -> Memory:  # (B, S), (B, S) -> Memory
-        words = source % len(self.embedding.weight)  # without factors
+        words = self.embedding.words(source)
         memory = self.reader.read(self.dropout(self.embedding(source)), mask, words)
         memory = memory._replace(values=self.values(words) * mask[..., None])
         return composed_memory([memory], self.keys, memory.summary)

@@ -14,7 +14,7 @@ from sequencing.attention import look
 from sequencing.attention_scores import SummaryAttention
 from sequencing.bridge import BRIDGES
 from sequencing.cells import CELLS
-from sequencing.head import HEADS
+from sequencing.head import make_head
 from sequencing.layers import Dropout, LookUpOp
 from sequencing.rnn import RecurrentStack
 from sequencing_np.attention import AttentionConfig
@@ -36,8 +36,7 @@ class FixedVectorDecoder(nn.Module):
         self.stack = RecurrentStack(cell, width)
         self.attention = SummaryAttention(AttentionConfig("summary"), width, sizes)
         self.dropout = Dropout(config.output_dropout)
-        table = embedding.weight if config.tie_embeddings else None
-        self.head = HEADS[config.head](self.stack.size, config.head_size, len(embedding.weight), table)
+        self.head = make_head(config, self.stack.size, embedding)
 
     @property
     def arrays(self) -> TorchArrays:

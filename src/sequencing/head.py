@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sequencing.layers import Linear
+from sequencing.layers import Linear, LookUpOp
 from sequencing_np.errors import ConfigError
 from sequencing_np.head import smallest_mass
 from sequencing_np.state import Memory
@@ -159,6 +159,13 @@ class Copy(nn.Module):
             mixed = torch.logaddexp(spoken.gather(2, place), copied)
             mixed = torch.where(first, mixed, mixed.detach())  # an id that stands again says the same, learnt from once
             return spoken.scatter(2, place, mixed).reshape(logits.shape)
+
+
+def make_head(config: Any, inputs: int, embedding: LookUpOp) -> nn.Module:
+    """The head that a decoder configures; with tied embeddings its last matrix is the target's table."""
+    table = embedding.weight if config.tie_embeddings else None
+    head: nn.Module = HEADS[config.head](inputs, config.head_size, len(embedding.weight), table)
+    return head
 
 
 READOUTS: dict[str, Any] = {

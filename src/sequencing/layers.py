@@ -89,6 +89,10 @@ class LookUpOp(nn.Module):
         self.sizes = (count, *factors)
         self.dropout = Dropout(dropout)
 
+    def words(self, ids: Tensor) -> Tensor:  # (...) -> (...)
+        """The words' own ids: what remains of ids that hold factors too."""
+        return ids % len(self.weight) if self.factors else ids
+
     def forward(self, ids: Tensor) -> Tensor:  # (...) -> (..., E)
         if not self.factors:
             return self.dropout(nn.functional.embedding(ids, self.weight))

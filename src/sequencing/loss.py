@@ -24,6 +24,11 @@ def wide(x: Tensor) -> Tensor:  # (...) -> (...)
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def at_once(logits: Tensor, count: int) -> int:
+    """How many of `count` rows of logits are worked on together."""
+    return ROWS if logits.device.type == "cpu" else count
+
+
 class CrossEntropy(torch.autograd.Function):
     """(N, V) logits, (N,) ids, (N,) mask, smoothing -> the sum over true rows.
 
@@ -33,7 +38,7 @@ class CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, mask: Tensor, smoothing: float) -> Tensor:
-        rows = ROWS if logits.device.type == "cpu" else len(logits)
+        rows = at_once(logits, len(logits))
         totals, losses = [], []
         for part, ids in zip(logits.split(rows), target.split(rows), strict=True):
             given = wide(part)
@@ -51,7 +56,7 @@ class CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
         logits, total, target, mask = ctx.saved_tensors
         gradient = torch.empty_like(logits)
-        rows = ROWS if logits.device.type == "cpu" else len(logits)
+        rows = at_once(logits, len(logits))
         parts = (x.split(rows) for x in (gradient, logits, total, target, mask))
         for part, given, norm, ids, real in zip(*parts, strict=True):
             slope = torch.sub(wide(given), norm[:, None]).exp_()
@@ -82,7 +87,7 @@ class Disagreement(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, mask: Tensor) -> Tensor:
-        rows = ROWS if logits.device.type == "cpu" else logits.shape[1]
+        rows = at_once(logits, logits.shape[1])
         norms, losses = [], []
         for part in logits.split(rows, dim=1):
             norm = torch.logsumexp(part, dim=2, keepdim=True)
@@ -100,7 +105,7 @@ class Disagreement(torch.autograd.Function):
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
         logits, norm, loss, mask = ctx.saved_tensors
         gradient = torch.empty_like(logits)
-        rows = ROWS if logits.device.type == "cpu" else logits.shape[1]
+        rows = at_once(logits, logits.shape[1])
         parts = (*(x.split(rows, dim=1) for x in (gradient, logits, norm, loss)), mask.split(rows))
         for part, given, own, apart, real in zip(*parts, strict=True):
             torch.sub(given, own, out=part)

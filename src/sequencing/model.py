@@ -19,7 +19,7 @@ from sequencing.layers import LookUpOp
 from sequencing.rnn_decoder import AttentionRNNDecoder
 from sequencing.self_attention_decoder import SelfAttentionDecoder
 from sequencing_np.errors import ConfigError, ModelError
-from sequencing_np.model import ModelConfig, check_copy, with_words
+from sequencing_np.model import ModelConfig, check_copy
 from sequencing_np.state import Memory
 
 ENCODERS: dict[str, Any] = {
@@ -71,7 +71,7 @@ class Model(nn.Module):
         """What the encoder says of a batch of ids; padding stands at the end and is false in the mask."""
         native = self.arrays.native
         memory: Memory = self.encoder(*(native(x) if isinstance(x, np.ndarray) else x for x in (source, mask)))
-        return with_words(memory, self.config.source_size) if self.config.source_factors else memory
+        return memory
 
     def weights(self) -> dict[str, np.ndarray]:
         """Name -> array of every parameter, each shared one once: what the runtime loads."""

@@ -37,7 +37,7 @@ class PoolingEncoder(nn.Module):
         self.key = Linear(size, config.attention_key_size) if config.attention_key_size else None
 
     def forward(self, source: Tensor, mask: Tensor) -> Memory:  # (B, S), (B, S) -> Memory
-        return self.read(self.embedding(source), mask, source)
+        return self.read(self.embedding(source), mask, self.embedding.words(source))
 
     def read(self, x: Tensor, mask: Tensor, tokens: Tensor) -> Memory:  # (B, S, E), (B, S), (B, S) -> Memory
         """What the encoder says of vectors, whatever they stand for."""

@@ -13,7 +13,7 @@ from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
 from sequencing.bridge import BRIDGES
 from sequencing.cells import CELLS
-from sequencing.head import HEADS, READOUTS, Copy
+from sequencing.head import READOUTS, Copy, make_head
 from sequencing.layers import Dropout, LookUpOp
 from sequencing.rnn import RecurrentStack
 from sequencing_np.bridge import BridgeSizes
@@ -42,8 +42,7 @@ class AttentionRNNDecoder(nn.Module):
         self.fed_size = self.readout.fed_size if config.input_feeding else 0
         self.stack = RecurrentStack(cell, config.embedding_size + self.fed_size)
         self.dropout = Dropout(config.readout_dropout)
-        table = embedding.weight if config.tie_embeddings else None
-        self.head = head or HEADS[config.head](self.readout.size, config.head_size, len(embedding.weight), table)
+        self.head = head or make_head(config, self.readout.size, embedding)
         self.copy = Copy(self.readout.size) if config.copy else None
 
     @property

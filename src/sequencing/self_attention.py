@@ -169,7 +169,7 @@ class SelfAttentionEncoder(nn.Module):
         self.key = Linear(width, config.attention_key_size) if config.attention_key_size else None
 
     def forward(self, source: Tensor, mask: Tensor) -> Memory:  # (B, S), (B, S) -> Memory
-        return self.read(self.embedding(source) * self.scale, mask, source)
+        return self.read(self.embedding(source) * self.scale, mask, self.embedding.words(source))
 
     def read(self, x: Tensor, mask: Tensor, tokens: Tensor) -> Memory:  # (B, S, E), (B, S), (B, S) -> Memory
         """What the encoder says of vectors, whatever they stand for."""

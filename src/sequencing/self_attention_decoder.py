@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
 from sequencing.cells import CELLS
-from sequencing.head import HEADS, Copy
+from sequencing.head import Copy, make_head
 from sequencing.layers import NORMS, Dropout, Linear, LookUpOp
 from sequencing.positions import POSITIONS
 from sequencing.self_attention import FeedForward, Residual, SelfAttention, scale_by_depth
@@ -97,8 +97,7 @@ class SelfAttentionDecoder(nn.Module):
         self.blocks: Any = nn.ModuleList(DecoderBlock(config, sizes) for _ in range(own.layers))
         scale_by_depth(self.blocks, own.pre_norm)
         self.norm = NORMS[own.norm](width) if own.pre_norm else None
-        table = embedding.weight if config.tie_embeddings else None
-        self.head = HEADS[config.head](width, config.head_size, len(embedding.weight), table)
+        self.head = make_head(config, width, embedding)
         self.copy = Copy(width) if config.copy else None
 
     @property

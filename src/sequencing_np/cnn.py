@@ -14,8 +14,8 @@ import numpy as np
 from sequencing_np.arrays import Arrays, NumpyArrays
 from sequencing_np.attention import ATTENTIONS, AttentionConfig, Past, look
 from sequencing_np.config import choose, require
-from sequencing_np.head import HEADS, Copy
-from sequencing_np.layers import Linear, LookUpOp, PositionTable, masked_mean, sigmoid
+from sequencing_np.head import HEADS, make_copy, make_head
+from sequencing_np.layers import Linear, LookUpOp, PositionTable, key_map, masked_mean, sigmoid
 from sequencing_np.state import Array, Memory, MemorySizes, Output, State
 
 Weights = dict[str, Any]
@@ -119,7 +119,6 @@ class ConvolutionalEncoder:
         embedding: Weights | None = None,  # an encoder inside another one is given vectors
         key: Weights | None = None,
     ) -> None:
-        require((key is not None) == bool(config.attention_key_size), "the weights and attention_key_size contradict")
         require(len(layers) == config.layers, f"{len(layers)} layers of weights, {config.layers} configured")
         width, size = config.embedding_size, config.size
         self.sizes = MemorySizes(config.attention_key_size or width, width, width)
@@ -128,10 +127,10 @@ class ConvolutionalEncoder:
         self.positions = PositionTable(config.max_positions, width, **positions)
         self.inner, self.outer = sized(width, size, inner), sized(size, width, outer)
         self.layers = [Convolution(size, config.kernel, **weights) for weights in layers]
-        self.key = Linear(**key) if key is not None else None
+        self.key = key_map(config.attention_key_size, key)
 
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
-        return self.read(self.embedding(source), mask, source)
+        return self.read(self.embedding(source), mask, self.embedding.words(source))
 
     def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
         """What the encoder says of vectors, whatever they stand for."""
@@ -221,13 +220,8 @@ class ConvolutionalDecoder:
         self.positions = PositionTable(config.max_positions, width, **positions)
         self.inner, self.outer = sized(width, config.size, inner), sized(config.size, width, outer)
         self.layers = [DecoderLayer(config, sizes, **weights) for weights in layers]
-        if config.tie_embeddings:
-            own = (head or {}).get("output", {})
-            require("weight" not in own, "tie_embeddings, yet the head has a matrix of its own")
-            head = {**(head or {}), "output": {**own, "weight": embedding["weight"]}}
-        self.head = HEADS[config.head](**(head or {}))
-        require((copy is not None) == config.copy, "the weights and decoder.copy contradict each other")
-        self.copy = Copy(**copy) if copy is not None else None
+        self.head = make_head(config, head, embedding)
+        self.copy = make_copy(config, copy)
 
     def start(self, memory: Memory) -> State:
         rows, dtype = len(memory.mask), memory.values.dtype

@@ -15,7 +15,7 @@ import numpy as np
 
 from sequencing_np.cnn import ConvolutionalEncoder, ConvolutionalEncoderConfig
 from sequencing_np.config import choose, require
-from sequencing_np.layers import Linear, LookUpOp
+from sequencing_np.layers import LookUpOp, key_map
 from sequencing_np.pooling import PoolingEncoder, PoolingEncoderConfig
 from sequencing_np.rnn import RNNEncoderConfig, StackBidirectionalRNNEncoder, StackRNNEncoder
 from sequencing_np.self_attention import SelfAttentionEncoder, SelfAttentionEncoderConfig
@@ -161,12 +161,10 @@ def numbered(weights: Any, count: int) -> list[Weights]:
     return parts
 
 
-def key_maps(size: int, count: int, weights: Any) -> list[Linear]:
+def key_maps(size: int, count: int, weights: Any) -> list[Any]:
     """A map of the keys of each memory, where the encoder has them."""
-    require((weights is not None) == bool(size), "the weights and attention_key_size contradict")
-    maps = [Linear(**own) for own in numbered(weights, count)] if size else []
-    require(all(each.weight.shape[1] == size for each in maps), f"attention_key_size {size}, the weights have others")
-    return maps
+    require((weights is not None) == bool(size), "the weights and attention_key_size contradict each other")
+    return [key_map(size, own) for own in numbered(weights, count)] if size else []
 
 
 class CharacterWordEncoder:
@@ -195,7 +193,7 @@ class CharacterWordEncoder:
         self.keys = key_maps(config.attention_key_size, 2, keys)
 
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
-        return self.read(self.embedding(source), mask, source % len(self.embedding.weight))  # without factors
+        return self.read(self.embedding(source), mask, self.embedding.words(source))
 
     def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
         """What the encoder says of vectors, whatever they stand for; `tokens` tell where words end."""
@@ -229,7 +227,7 @@ class SeveralSourcesEncoder:
         self.keys = key_maps(config.attention_key_size, count, keys)
 
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
-        return self.read(self.embedding(source), mask, source % len(self.embedding.weight))  # without factors
+        return self.read(self.embedding(source), mask, self.embedding.words(source))
 
     def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
         """What the encoder says of vectors, whatever they stand for; `tokens` tell where texts end."""
@@ -264,7 +262,7 @@ class WordValuesEncoder:
         self.keys = key_maps(config.attention_key_size, 1, keys)
 
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
-        words = source % len(self.embedding.weight)  # without factors
+        words = self.embedding.words(source)
         memory = self.reader.read(self.embedding(source), mask, words)
         memory = memory._replace(values=self.values(words) * mask[..., None])
         return composed_memory([memory], self.keys, memory.summary)

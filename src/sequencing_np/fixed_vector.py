@@ -17,7 +17,7 @@ from sequencing_np.attention_scores import SummaryAttention
 from sequencing_np.bridge import BRIDGES, BridgeSizes
 from sequencing_np.cells import CELLS
 from sequencing_np.config import choose, require
-from sequencing_np.head import HEADS
+from sequencing_np.head import HEADS, make_head
 from sequencing_np.layers import LookUpOp
 from sequencing_np.rnn import RecurrentStack, StackConfig
 from sequencing_np.state import Memory, MemorySizes, Output, State
@@ -89,11 +89,7 @@ class FixedVectorDecoder:
         bridge_sizes = BridgeSizes(sizes.summary, cell.size, cell.layers, CELLS[cell.cell].count)
         self.bridge = BRIDGES[config.bridge](bridge_sizes, **(bridge or {}))
         self.attention = SummaryAttention(AttentionConfig("summary"))
-        if config.tie_embeddings:
-            own = (head or {}).get("output", {})
-            require("weight" not in own, "tie_embeddings, yet the head has a matrix of its own")
-            head = {**(head or {}), "output": {**own, "weight": embedding["weight"]}}
-        self.head = HEADS[config.head](**(head or {}))
+        self.head = make_head(config, head, embedding)
 
     def start(self, memory: Memory) -> State:
         return State(self.attention.prepare(memory), self.bridge.sizes.by_layer(self.bridge(memory.summary)))

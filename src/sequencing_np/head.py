@@ -148,6 +148,22 @@ def smallest_mass(dtype: Any) -> float:
     return float(np.finfo(dtype).tiny) ** 0.5
 
 
+def make_head(config: Any, head: Weights | None, embedding: Weights) -> Any:
+    """The head that a decoder configures; with tied embeddings its last matrix is the target's table."""
+    head = head or {}
+    if config.tie_embeddings:
+        own = head.get("output", {})
+        require("weight" not in own, "tie_embeddings, yet the head has a matrix of its own")
+        head = {**head, "output": {**own, "weight": embedding["weight"]}}
+    return HEADS[config.head](**head)
+
+
+def make_copy(config: Any, copy: Weights | None) -> Copy | None:
+    """What lets a decoder repeat source tokens, where it is configured to."""
+    require((copy is not None) == config.copy, "the weights and decoder.copy contradict each other")
+    return Copy(**copy) if copy is not None else None
+
+
 READOUTS: dict[str, Any] = {
     "previous_word": PreviousWordReadout,
     "context_alone": ContextAloneReadout,

@@ -30,6 +30,14 @@ class Linear:
         return flat.reshape(*x.shape[:-1], -1)
 
 
+def key_map(size: int, weights: dict[str, np.ndarray] | None) -> Linear | None:
+    """The map of a memory's keys to `attention_key_size`; none where that is 0."""
+    require((weights is not None) == bool(size), "the weights and attention_key_size contradict each other")
+    key = Linear(**weights) if weights is not None else None
+    require(key is None or key.weight.shape[1] == size, f"attention_key_size {size}, the weights have another one")
+    return key
+
+
 class LookUpOp:
     """A row of the table for each id; where words have factors, plus a row of each factor's table.
 
@@ -41,6 +49,10 @@ class LookUpOp:
         require(weight.ndim == 2, f"a table of vectors has the shape {weight.shape}")
         self.weight = weight
         self.factors = [LookUpOp(**table, factors=None) for table in factors or []]
+
+    def words(self, ids: np.ndarray) -> np.ndarray:  # (...) -> (...)
+        """The words' own ids: what remains of ids that hold factors too."""
+        return ids % len(self.weight) if self.factors else ids
 
     def __call__(self, ids: np.ndarray) -> np.ndarray:  # (...) -> (..., E)
         if not self.factors:

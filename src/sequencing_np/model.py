@@ -166,13 +166,7 @@ class Model:
     def encode(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
         """What the encoder says of a batch of ids; padding stands at the end and is false in the mask."""
         memory: Memory = self.encoder(source, mask)
-        return with_words(memory, self.config.source_size) if self.config.source_factors else memory
-
-
-def with_words(memory: Memory, words: int) -> Memory:
-    """A memory whose tokens are word ids: what remains of an id that holds factors too."""
-    others = tuple(with_words(other, words) for other in memory.others)
-    return memory._replace(tokens=memory.tokens % words, others=others)
+        return memory
 
 
 def check_rows(config: ModelConfig) -> None:

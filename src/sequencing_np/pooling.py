@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sequencing_np.config import require
-from sequencing_np.layers import Linear, LookUpOp, PositionTable, masked_mean
+from sequencing_np.layers import LookUpOp, PositionTable, key_map, masked_mean
 from sequencing_np.state import Memory, MemorySizes
 
 Weights = dict[str, Any]
@@ -64,17 +64,16 @@ class PoolingEncoder:
         positions: Weights | None = None,
         key: Weights | None = None,
     ) -> None:
-        require((key is not None) == bool(config.attention_key_size), "the weights and attention_key_size contradict")
         require((positions is not None) == config.learned_positions, "the weights and learned_positions contradict")
         size = config.embedding_size
         self.sizes = MemorySizes(config.attention_key_size or size, size, size)
         self.window = config.window
         self.embedding: Any = LookUpOp(**embedding) if embedding else None
         self.positions = PositionTable(config.max_positions, size, **positions) if positions is not None else None
-        self.key = Linear(**key) if key is not None else None
+        self.key = key_map(config.attention_key_size, key)
 
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
-        return self.read(self.embedding(source), mask, source)
+        return self.read(self.embedding(source), mask, self.embedding.words(source))
 
     def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
         """What the encoder says of vectors, whatever they stand for."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from sequencing_np.cells import CELLS, Ran
 from sequencing_np.config import choose, require
-from sequencing_np.layers import LayerNorm, Linear, LookUpOp, last, reverse
+from sequencing_np.layers import LayerNorm, Linear, LookUpOp, key_map, last, reverse
 from sequencing_np.state import Memory, MemorySizes
 
 Weights = dict[str, Any]
@@ -165,15 +165,14 @@ class StackRNNEncoder:
         stack: Weights,
         key: Weights | None = None,
     ) -> None:
-        require((key is not None) == bool(config.attention_key_size), "the weights and attention_key_size contradict")
         self.embedding: Any = LookUpOp(**embedding) if embedding else None
         require(embedding is not None or not config.one_hot, NO_TABLE)
         self.stack = RecurrentStack(config.stack, **{**stack, "layers": with_inputs(config, stack["layers"], "cell")})
         self.sizes = memory_sizes(config, 1, CELLS[config.stack.cell].gates)
-        self.key = Linear(**key) if key is not None else None
+        self.key = key_map(config.attention_key_size, key)
 
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
-        return self.read(self.embedding(source), mask, source)
+        return self.read(self.embedding(source), mask, self.embedding.words(source))
 
     def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
         """What the encoder says of vectors, whatever they stand for."""
@@ -195,7 +194,6 @@ class StackBidirectionalRNNEncoder:
         layers: list[Weights],
         key: Weights | None = None,
     ) -> None:
-        require((key is not None) == bool(config.attention_key_size), "the weights and attention_key_size contradict")
         require(
             len(layers) == config.stack.layers, f"{len(layers)} layers of weights, {config.stack.layers} configured"
         )
@@ -204,10 +202,10 @@ class StackBidirectionalRNNEncoder:
         layers = with_inputs(config, layers, "left_to_right", "right_to_left")
         self.layers = [BidirectionalLayer(config.stack, **weights) for weights in layers]
         self.sizes = memory_sizes(config, 2, CELLS[config.stack.cell].gates)
-        self.key = Linear(**key) if key is not None else None
+        self.key = key_map(config.attention_key_size, key)
 
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
-        return self.read(self.embedding(source), mask, source)
+        return self.read(self.embedding(source), mask, self.embedding.words(source))
 
     def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
         """What the encoder says of vectors, whatever they stand for."""

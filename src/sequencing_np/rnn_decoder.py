@@ -16,7 +16,7 @@ from sequencing_np.attention import ATTENTIONS, AttentionConfig, look
 from sequencing_np.bridge import BRIDGES, BridgeSizes
 from sequencing_np.cells import CELLS
 from sequencing_np.config import choose, require
-from sequencing_np.head import HEADS, READOUTS, Copy
+from sequencing_np.head import HEADS, READOUTS, make_copy, make_head
 from sequencing_np.layers import LookUpOp
 from sequencing_np.rnn import RecurrentStack, StackConfig
 from sequencing_np.state import Memory, MemorySizes, Output, State
@@ -76,13 +76,8 @@ class AttentionRNNDecoder:
         self.bridge = BRIDGES[config.bridge](bridge_sizes, **(bridge or {}))
         self.attention = ATTENTIONS[config.attention.type](config.attention, **(attention or {}))
         self.readout = READOUTS[config.readout](config.readout_size, **(readout or {}))
-        if config.tie_embeddings:
-            own = (head or {}).get("output", {})
-            require("weight" not in own, "tie_embeddings, yet the head has a matrix of its own")
-            head = {**(head or {}), "output": {**own, "weight": embedding["weight"]}}
-        self.head = HEADS[config.head](**(head or {}))
-        require((copy is not None) == config.copy, "the weights and decoder.copy contradict each other")
-        self.copy = Copy(**copy) if copy is not None else None
+        self.head = make_head(config, head, embedding)
+        self.copy = make_copy(config, copy)
         context = ATTENTIONS[config.attention.type].context_size(config.attention, sizes)
         self.fed_size = self.readout.fed_size(context) if config.input_feeding else 0
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequencing_np.config import choose, require
-from sequencing_np.layers import ACTIVATIONS, NORMS, Linear, LookUpOp, masked_mean, masked_softmax
+from sequencing_np.layers import ACTIVATIONS, NORMS, Linear, LookUpOp, key_map, masked_mean, masked_softmax
 from sequencing_np.positions import POSITIONS, PositionSizes
 from sequencing_np.state import Array, Memory, MemorySizes
 
@@ -214,7 +214,6 @@ class SelfAttentionEncoder:
         key: Weights | None = None,
     ) -> None:
         own, width = config.blocks, config.embedding_size
-        require((key is not None) == bool(config.attention_key_size), "the weights and attention_key_size contradict")
         require(len(blocks) == own.layers, f"{len(blocks)} layers of weights, {own.layers} configured")
         require((norm is not None) == own.pre_norm, "the weights and blocks.pre_norm contradict each other")
         own.head_size(width, "encoder")
@@ -226,11 +225,11 @@ class SelfAttentionEncoder:
         )
         self.blocks = [EncoderBlock(own, width, **weights) for weights in blocks]
         self.norm = make_norm(own, width, norm) if norm is not None else None
-        self.key = Linear(**key) if key is not None else None
+        self.key = key_map(config.attention_key_size, key)
 
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
         x = self.embedding(source)
-        return self.read(x * x.dtype.type(self.scale), mask, source)
+        return self.read(x * x.dtype.type(self.scale), mask, self.embedding.words(source))
 
     def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
         """What the encoder says of vectors, whatever they stand for."""

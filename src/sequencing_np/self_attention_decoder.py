@@ -16,7 +16,7 @@ from sequencing_np.arrays import Arrays, NumpyArrays
 from sequencing_np.attention import ATTENTIONS, AttentionConfig, Past, look
 from sequencing_np.cells import CELLS
 from sequencing_np.config import choose, require
-from sequencing_np.head import HEADS, Copy
+from sequencing_np.head import HEADS, make_copy, make_head
 from sequencing_np.layers import Linear, LookUpOp
 from sequencing_np.positions import POSITIONS, SCORED, PositionSizes
 from sequencing_np.self_attention import BlocksConfig, FeedForward, Residual, Scope, SelfAttention, make_norm
@@ -150,13 +150,8 @@ class SelfAttentionDecoder:
         self.positions = POSITIONS[own.positions](fitting, **(positions or {}))
         self.blocks = [DecoderBlock(config, sizes, **weights) for weights in blocks]
         self.norm = make_norm(own, width, norm) if norm is not None else None
-        if config.tie_embeddings:
-            layer = (head or {}).get("output", {})
-            require("weight" not in layer, "tie_embeddings, yet the head has a matrix of its own")
-            head = {**(head or {}), "output": {**layer, "weight": embedding["weight"]}}
-        self.head = HEADS[config.head](**(head or {}))
-        require((copy is not None) == config.copy, "the weights and decoder.copy contradict each other")
-        self.copy = Copy(**copy) if copy is not None else None
+        self.head = make_head(config, head, embedding)
+        self.copy = make_copy(config, copy)
 
     def start(self, memory: Memory) -> State:
         memories = tuple(block.attention.prepare(memory) for block in self.blocks)

@@ -119,8 +119,9 @@ class Losses(NamedTuple):
 def losses_of(session: Session, batch: Batch) -> Losses:
     """The losses of a batch; with `r_drop` its sentences are read and answered twice, under different dropout."""
     settings, model = session.config.train, session.model
-    passes = 2 if settings.r_drop else 1
-    batch = Batch(*(np.concatenate([part] * passes) for part in batch))
+    passes = 1
+    if settings.r_drop:
+        passes, batch = 2, Batch(*(np.concatenate([part, part]) for part in batch))
     native = model.arrays.native
     target, mask = native(batch.target), native(batch.target_mask)
     low = PRECISIONS[settings.precision]
