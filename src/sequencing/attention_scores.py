@@ -42,7 +42,21 @@ def keys_of_size(config: AttentionConfig, sizes: MemorySizes) -> None:
         )
 
 
-class AdditiveAttention(nn.Module):
+class OneMemory(nn.Module):
+    """What an attention is unless it says otherwise: nothing is prepared, nothing remembered."""
+
+    context_size: int  # the width of the context
+
+    def prepare(self, memory: Memory) -> Memory:
+        """What does not depend on the query, once a sentence."""
+        return memory
+
+    def begin(self, memory: Memory) -> Past:
+        """The past before the first query."""
+        return ()
+
+
+class AdditiveAttention(OneMemory):
     """v . tanh(W q + b + K): Bahdanau et al. 2015, appendix A.1.2."""
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
@@ -57,9 +71,6 @@ class AdditiveAttention(nn.Module):
     def prepare(self, memory: Memory) -> Memory:
         return memory._replace(keys=self.key(memory.keys)) if self.key else memory
 
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         meeting = self.query(query)[:, :, None] + memory.keys[:, None]  # (B, T, S, A)
         return attend(torch.tanh(meeting) @ self.energy, memory, self.dropout)
@@ -68,7 +79,7 @@ class AdditiveAttention(nn.Module):
 Attention = AdditiveAttention  # its name in the original framework
 
 
-class CoverageAttention(nn.Module):
+class CoverageAttention(OneMemory):
     """v . tanh(W q + b + K + w c): See et al. 2017, equations 10 and 11; c is how much each token was looked at."""
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
@@ -93,7 +104,7 @@ class CoverageAttention(nn.Module):
         return attend(torch.tanh(meeting) @ self.energy, memory, self.dropout)
 
 
-class DotAttention(nn.Module):
+class DotAttention(OneMemory):
     """q . k: Luong et al. 2015, equation 8, "dot". Query and keys have one width."""
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
@@ -102,17 +113,11 @@ class DotAttention(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.context_size = sizes.values
 
-    def prepare(self, memory: Memory) -> Memory:
-        return memory
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
         return attend(query @ memory.keys.transpose(1, 2), memory, self.dropout)
 
 
-class ScaledDotAttention(nn.Module):
+class ScaledDotAttention(OneMemory):
     """q . k / sqrt(K): Vaswani et al. 2017, equation 1. Query and keys have one width."""
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
@@ -124,14 +129,11 @@ class ScaledDotAttention(nn.Module):
     def prepare(self, memory: Memory) -> Memory:
         return memory._replace(keys=memory.keys / memory.keys.shape[-1] ** 0.5)
 
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
         return attend(query @ memory.keys.transpose(1, 2), memory, self.dropout)
 
 
-class GeneralAttention(nn.Module):
+class GeneralAttention(OneMemory):
     """q W k: Luong et al. 2015, equation 8, "general"."""
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
@@ -140,17 +142,11 @@ class GeneralAttention(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.context_size = sizes.values
 
-    def prepare(self, memory: Memory) -> Memory:
-        return memory
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         return attend(self.query(query) @ memory.keys.transpose(1, 2), memory, self.dropout)
 
 
-class MultiHeadAttention(nn.Module):
+class MultiHeadAttention(OneMemory):
     """Several scaled dot attentions side by side: Vaswani et al. 2017, section 3.2.2."""
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
@@ -169,9 +165,6 @@ class MultiHeadAttention(nn.Module):
         keys = self.split(self.key(memory.keys)).transpose(2, 3)  # (B, H, D/H, S)
         return memory._replace(keys=keys, values=self.split(self.value(memory.values)))
 
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         scores = (self.split(self.query(query)) * self.scale) @ memory.keys
         weights = masked_softmax(scores, memory.mask[:, None, None])  # (B, H, T, S)
@@ -179,7 +172,7 @@ class MultiHeadAttention(nn.Module):
         return Attended(self.output(context.flatten(2)), weights.mean(dim=1))
 
 
-class SummaryAttention(nn.Module):
+class SummaryAttention(OneMemory):
     """No look at single tokens: the summary at every step, as in Cho et al. 2014. All real tokens weigh the same."""
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
@@ -187,14 +180,12 @@ class SummaryAttention(nn.Module):
         self.context_size = sizes.summary
 
     def prepare(self, memory: Memory) -> Memory:
-        return memory
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
+        """The keys become the shares of all tokens, (B, S)."""
+        even = memory.mask.to(memory.summary.dtype) / memory.mask.sum(dim=1, keepdim=True).clamp(min=1)
+        return memory._replace(keys=even)
 
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
-        even = memory.mask.to(query.dtype) / memory.mask.sum(dim=1, keepdim=True).clamp(min=1)
-        shape = query.shape[:2]
+        shape, even = query.shape[:2], memory.keys
         context = memory.summary[:, None].expand(*shape, -1)
         return Attended(context, even[:, None].expand(*shape, -1))
 

@@ -49,19 +49,28 @@ class Attentions(nn.ModuleList):
         return first._replace(others=tuple(others))
 
 
-class ParallelAttention(nn.Module):
+class SeveralMemories(nn.Module):
+    """Asks each memory with an attention of its own."""
+
+    attentions: Attentions
+    context_size: int  # the width of the context
+
+    def prepare(self, memory: Memory) -> Memory:
+        """Each memory as its own attention prepares it."""
+        return self.attentions.prepare(memory)
+
+    def begin(self, memory: Memory) -> Past:
+        """The past before the first query: nothing."""
+        return ()
+
+
+class ParallelAttention(SeveralMemories):
     """Each memory is asked the same; the contexts stand side by side."""
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
         super().__init__()
         self.attentions = Attentions(EACH[config.each](config, query_size, each) for each in all_sizes(config, sizes))
         self.context_size = sum(self.attentions.contexts())
-
-    def prepare(self, memory: Memory) -> Memory:
-        return self.attentions.prepare(memory)
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
 
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, C), (B, T, S)
         said = [attention(query, each) for attention, each in self.attentions.beside(memory)]
@@ -71,7 +80,7 @@ class ParallelAttention(nn.Module):
 AvAttention = ParallelAttention  # its name in the original framework
 
 
-class HierarchicalAttention(nn.Module):
+class HierarchicalAttention(SeveralMemories):
     """From the coarsest memory to the finest: what was found so far is a part of the next query.
 
     The top-down order of attention via attention (AAAI 2018): words first, then characters. The contexts stand side
@@ -87,12 +96,6 @@ class HierarchicalAttention(nn.Module):
         self.attentions = Attentions(reversed(built))
         self.context_size = sum(self.attentions.contexts())
 
-    def prepare(self, memory: Memory) -> Memory:
-        return self.attentions.prepare(memory)
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, C), (B, T, S)
         asked, alignment = query, None
         for attention, each in reversed(self.attentions.beside(memory)):
@@ -101,7 +104,7 @@ class HierarchicalAttention(nn.Module):
         return Attended(asked[..., query.shape[2] :], alignment)
 
 
-class GatedAttention(nn.Module):
+class GatedAttention(SeveralMemories):
     """Contexts of one width, mixed: each mapped by its own matrix, the shares a softmax of the query's linear image.
 
     A memory without any real token has no share.
@@ -113,12 +116,6 @@ class GatedAttention(nn.Module):
         self.gate = Linear(query_size, len(self.attentions))
         self.values = nn.ModuleList(Linear(width, config.size) for width in self.attentions.contexts())
         self.context_size = config.size
-
-    def prepare(self, memory: Memory) -> Memory:
-        return self.attentions.prepare(memory)
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
 
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, C), (B, T, S)
         said = [attention(query, each) for attention, each in self.attentions.beside(memory)]

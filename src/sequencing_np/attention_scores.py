@@ -34,25 +34,41 @@ def attend(scores: np.ndarray, memory: Memory) -> Attended:  # (B, T, S), Memory
     return Attended(alignment @ memory.values, alignment)
 
 
-class AdditiveAttention:
-    """v . tanh(W q + b + K): Bahdanau et al. 2015, appendix A.1.2."""
-
-    def __init__(self, config: Any, *, query: Weights, energy: np.ndarray, key: Weights | None = None) -> None:
-        require((key is not None) == config.project_keys, "the weights and attention.project_keys contradict")
-        require(energy.shape == (config.size,), f"attention.size {config.size}, the weights have {energy.shape}")
-        self.query, self.energy = Linear(**query), energy
-        self.key = Linear(**key, bias=None) if key is not None else None
-        require(self.key is None or self.key.weight.shape[1] == config.size, "attention.key does not fit its size")
+class OneMemory:
+    """What an attention is unless it says otherwise: nothing prepared or remembered, and a context of the values."""
 
     @staticmethod
     def context_size(config: Any, sizes: MemorySizes) -> int:
+        """The width of the context."""
         return sizes.values
 
     def prepare(self, memory: Memory) -> Memory:
-        return memory._replace(keys=self.key(memory.keys)) if self.key else memory
+        """What does not depend on the query, once a sentence."""
+        return memory
 
     def begin(self, memory: Memory) -> Past:
+        """The past before the first query."""
         return ()
+
+
+def projected_keys(config: Any, key: Weights | None) -> Linear | None:
+    """The map of the keys to the attention's own width; none where the encoder has done it."""
+    require((key is not None) == config.project_keys, "the weights and attention.project_keys contradict")
+    projected = Linear(**key, bias=None) if key is not None else None
+    require(projected is None or projected.weight.shape[1] == config.size, "attention.key does not fit its size")
+    return projected
+
+
+class AdditiveAttention(OneMemory):
+    """v . tanh(W q + b + K): Bahdanau et al. 2015, appendix A.1.2."""
+
+    def __init__(self, config: Any, *, query: Weights, energy: np.ndarray, key: Weights | None = None) -> None:
+        require(energy.shape == (config.size,), f"attention.size {config.size}, the weights have {energy.shape}")
+        self.query, self.energy = Linear(**query), energy
+        self.key = projected_keys(config, key)
+
+    def prepare(self, memory: Memory) -> Memory:
+        return memory._replace(keys=self.key(memory.keys)) if self.key else memory
 
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         meeting = self.query(query)[:, :, None] + memory.keys[:, None]  # (B, T, S, A)
@@ -62,7 +78,7 @@ class AdditiveAttention:
 Attention = AdditiveAttention  # its name in the original framework
 
 
-class CoverageAttention:
+class CoverageAttention(OneMemory):
     """v . tanh(W q + b + K + w c): See et al. 2017, equations 10 and 11; c is how much each token was looked at."""
 
     def __init__(
@@ -76,14 +92,8 @@ class CoverageAttention:
     ) -> None:
         shapes = energy.shape, coverage.shape
         require(shapes == ((config.size,),) * 2, f"attention.size {config.size}, the weights have {shapes}")
-        require((key is not None) == config.project_keys, "the weights and attention.project_keys contradict")
         self.query, self.energy, self.coverage = Linear(**query), energy, coverage
-        self.key = Linear(**key, bias=None) if key is not None else None
-        require(self.key is None or self.key.weight.shape[1] == config.size, "attention.key does not fit its size")
-
-    @staticmethod
-    def context_size(config: Any, sizes: MemorySizes) -> int:
-        return sizes.values
+        self.key = projected_keys(config, key)
 
     def prepare(self, memory: Memory) -> Memory:
         return memory._replace(keys=self.key(memory.keys)) if self.key else memory
@@ -99,67 +109,40 @@ class CoverageAttention:
         return attend(np.tanh(meeting, out=meeting) @ self.energy, memory)
 
 
-class DotAttention:
+class DotAttention(OneMemory):
     """q . k: Luong et al. 2015, equation 8, "dot". Query and keys have one width."""
 
     def __init__(self, config: Any) -> None:
         pass
 
-    @staticmethod
-    def context_size(config: Any, sizes: MemorySizes) -> int:
-        return sizes.values
-
-    def prepare(self, memory: Memory) -> Memory:
-        return memory
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
         return attend(query @ memory.keys.swapaxes(1, 2), memory)
 
 
-class ScaledDotAttention:
+class ScaledDotAttention(OneMemory):
     """q . k / sqrt(K): Vaswani et al. 2017, equation 1. Query and keys have one width."""
 
     def __init__(self, config: Any) -> None:
         pass
 
-    @staticmethod
-    def context_size(config: Any, sizes: MemorySizes) -> int:
-        return sizes.values
-
     def prepare(self, memory: Memory) -> Memory:
         return memory._replace(keys=memory.keys / memory.keys.dtype.type(memory.keys.shape[-1] ** 0.5))
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
 
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
         return attend(query @ memory.keys.swapaxes(1, 2), memory)
 
 
-class GeneralAttention:
+class GeneralAttention(OneMemory):
     """q W k: Luong et al. 2015, equation 8, "general"."""
 
     def __init__(self, config: Any, *, query: Weights) -> None:
         self.query = Linear(**query, bias=None)
 
-    @staticmethod
-    def context_size(config: Any, sizes: MemorySizes) -> int:
-        return sizes.values
-
-    def prepare(self, memory: Memory) -> Memory:
-        return memory
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         return attend(self.query(query) @ memory.keys.swapaxes(1, 2), memory)
 
 
-class MultiHeadAttention:
+class MultiHeadAttention(OneMemory):
     """Several scaled dot attentions side by side: Vaswani et al. 2017, section 3.2.2."""
 
     def __init__(self, config: Any, *, query: Weights, key: Weights, value: Weights, output: Weights) -> None:
@@ -177,9 +160,6 @@ class MultiHeadAttention:
         keys = np.ascontiguousarray(self.split(self.key(memory.keys)).swapaxes(2, 3))  # (B, H, D/H, S)
         return memory._replace(keys=keys, values=self.split(self.value(memory.values)))
 
-    def begin(self, memory: Memory) -> Past:
-        return ()
-
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         heads = self.split(self.query(query))
         heads *= heads.dtype.type(self.scale)
@@ -188,7 +168,7 @@ class MultiHeadAttention:
         return Attended(self.output(context.reshape(*context.shape[:2], -1)), weights.mean(axis=1))
 
 
-class SummaryAttention:
+class SummaryAttention(OneMemory):
     """No look at single tokens: the summary at every step, as in Cho et al. 2014. All real tokens weigh the same."""
 
     def __init__(self, config: Any) -> None:
@@ -199,15 +179,13 @@ class SummaryAttention:
         return sizes.summary
 
     def prepare(self, memory: Memory) -> Memory:
-        return memory
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
+        """The keys become the shares of all tokens, (B, S)."""
+        even = memory.mask / np.maximum(memory.mask.sum(axis=1, keepdims=True), 1)
+        return memory._replace(keys=even.astype(memory.summary.dtype))
 
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
-        even = memory.mask / np.maximum(memory.mask.sum(axis=1, keepdims=True), 1)
-        shape = query.shape[:2]
-        alignment = np.broadcast_to(even.astype(query.dtype)[:, None], (*shape, even.shape[1]))
+        shape, even = query.shape[:2], memory.keys
+        alignment = np.broadcast_to(even[:, None], (*shape, even.shape[1]))
         return Attended(np.broadcast_to(memory.summary[:, None], (*shape, memory.summary.shape[1])), alignment)
 
 

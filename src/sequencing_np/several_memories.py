@@ -50,21 +50,28 @@ class Attentions:
         return first._replace(others=tuple(others))
 
 
-class ParallelAttention:
-    """Each memory is asked the same; the contexts stand side by side."""
+class SeveralMemories:
+    """Asks each memory with an attention of its own; the contexts stand side by side unless it says otherwise."""
 
     def __init__(self, config: Any, *, attentions: list[Weights] | None = None) -> None:
         self.attentions = Attentions(config, attentions)
 
     @staticmethod
     def context_size(config: Any, sizes: MemorySizes) -> int:
+        """The width of the context."""
         return sum(context_sizes(config, sizes))
 
     def prepare(self, memory: Memory) -> Memory:
+        """Each memory as its own attention prepares it."""
         return self.attentions.prepare(memory)
 
     def begin(self, memory: Memory) -> Past:
+        """The past before the first query: nothing."""
         return ()
+
+
+class ParallelAttention(SeveralMemories):
+    """Each memory is asked the same; the contexts stand side by side."""
 
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, C), (B, T, S)
         said = [attention(query, each) for attention, each in self.attentions.beside(memory)]
@@ -74,25 +81,12 @@ class ParallelAttention:
 AvAttention = ParallelAttention  # its name in the original framework
 
 
-class HierarchicalAttention:
+class HierarchicalAttention(SeveralMemories):
     """From the coarsest memory to the finest: what was found so far is a part of the next query.
 
     The top-down order of attention via attention (AAAI 2018): words first, then characters. The contexts stand side
     by side in the order in which they were found.
     """
-
-    def __init__(self, config: Any, *, attentions: list[Weights] | None = None) -> None:
-        self.attentions = Attentions(config, attentions)
-
-    @staticmethod
-    def context_size(config: Any, sizes: MemorySizes) -> int:
-        return sum(context_sizes(config, sizes))
-
-    def prepare(self, memory: Memory) -> Memory:
-        return self.attentions.prepare(memory)
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
 
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, C), (B, T, S)
         asked, alignment = query, None
@@ -102,7 +96,7 @@ class HierarchicalAttention:
         return Attended(asked[..., query.shape[2] :], alignment)
 
 
-class GatedAttention:
+class GatedAttention(SeveralMemories):
     """Contexts of one width, mixed: each mapped by its own matrix, the shares a softmax of the query's linear image.
 
     A memory without any real token has no share.
@@ -111,7 +105,7 @@ class GatedAttention:
     def __init__(
         self, config: Any, *, gate: Weights, values: list[Weights], attentions: list[Weights] | None = None
     ) -> None:
-        self.attentions = Attentions(config, attentions)
+        super().__init__(config, attentions=attentions)
         self.size = config.size
         self.gate, self.values = Linear(**gate), [Linear(**own) for own in values]
         widths = [own.weight.shape[1] for own in self.values]
@@ -121,12 +115,6 @@ class GatedAttention:
     @staticmethod
     def context_size(config: Any, sizes: MemorySizes) -> int:
         return config.size
-
-    def prepare(self, memory: Memory) -> Memory:
-        return self.attentions.prepare(memory)
-
-    def begin(self, memory: Memory) -> Past:
-        return ()
 
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, C), (B, T, S)
         said = [attention(query, each) for attention, each in self.attentions.beside(memory)]
