@@ -240,7 +240,7 @@ level = "characters"
 [train]
 steps = 4
 validate_every = 2
-batch_tokens = 64
+batch_tokens = 128
 """
 
 

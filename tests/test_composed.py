@@ -269,7 +269,7 @@ copy = true
 attention = { type = "hierarchical", size = 6 }
 [train]
 steps = 3
-batch_tokens = 64
+batch_tokens = 128
 coverage = 0.5
 """
 

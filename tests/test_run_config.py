@@ -40,7 +40,8 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "data.dev": [[["a"]]],
     "data.test": [[["a", "b", "c"]]],
     "data.max_length": [0, -1],
-    "data.window": [0, -1],
+    "data.workers": [-1],
+    "data.weights": [[1.0, 2.0], [-1.0], [0.0]],
     "vocab.source.level": ["word", ""],
     "vocab.source.size": [4, 0, -1],
     "vocab.source.min_count": [0, -1],
@@ -87,7 +88,7 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
 }
 ANYTHING = {  # fields of which every value of their type may be, or is tried elsewhere
     "train.tensorboard", "train.teacher.per_sentence", "train.teacher.draw", "vocab.joint", "vocab.source.delimiter",
-    "vocab.source.file", "train.device",
+    "vocab.source.file", "train.device", "data.prepared",
 }  # fmt: skip
 
 
@@ -238,8 +239,9 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_located_keeps_the_rest() -> None:
-    data = DataConfig(("a",), max_length=7, window=11)
-    assert located(data, Path("/x")) == DataConfig(("/x/a",), max_length=7, window=11)
+    data = DataConfig(("a",), max_length=7, weights=(11.0,))
+    assert located(DataConfig(prepared="b"), Path("/x")) == DataConfig(prepared="/x/b")
+    assert located(data, Path("/x")) == DataConfig(("/x/a",), max_length=7, weights=(11.0,))
 
 
 # --- there and back -------------------------------------------------------------------------------------------------

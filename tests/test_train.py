@@ -106,7 +106,7 @@ def test_turning_words_around_is_learnt(name: str, reversal: Path, tmp_path: Pat
     """Held-out words, every letter right (inventory row T-A22: a learning test that measures learning)."""
     settings = [
         "train.steps=600",
-        "train.batch_tokens=256",
+        "train.batch_tokens=512",
         "train.schedule.warmup=100",
         "train.validate_every=40",
         "train.select=exact_match",
@@ -429,7 +429,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp
 def test_runs_with_subword_dropout_in_parts(tmp_path: Path) -> None:
     """Each epoch reads other subwords, a run that was stopped the same ones; what is held out is read as it is."""
     sides = [f"vocab.{side}={{level='subwords', size=300, dropout=0.3}}" for side in ("source", "target")]
-    config = small(tmp_path / "data", *sides, "train.batch_tokens=300")
+    config = small(tmp_path / "data", *sides, "train.batch_tokens=600")
     train(config, tmp_path / "one")
     found = latest_checkpoint(tmp_path / "one")
     assert found is not None and found.state["position"][0] >= 1, "more than one epoch"
@@ -523,7 +523,7 @@ def test_without_held_out_data_the_last_is_all_there_is(tmp_path: Path) -> None:
 FROZEN = {
     "train.seed": ("3", "4"),
     "train.learning_rate": ("0.005", "0.001"),
-    "train.batch_tokens": ("96", "97"),
+    "train.batch_tokens": ("192", "193"),
     "train.teacher.rate": ("1.0", "0.5"),
     "train.precision": ("'float32'", "'bfloat16'"),
     "model.encoder.stack.size": ("32", "31"),

@@ -24,16 +24,23 @@ CORPORA = ("train", "dev", "test")
 class DataConfig:
     """Corpora, and how they are read. Paths are absolute or relative to the configuration file."""
 
-    train: Files
+    train: Files = ()
     dev: Files = ()
     test: Files = ()
+    prepared: str = ""  # instead: a folder that `sequencing prepare` made; dev and test may still be given
+    weights: tuple[float, ...] = ()  # one for each entry of train: how often its pairs are seen an epoch; (): once
     max_length: int = 256  # tokens a side; longer training pairs are dropped and counted
-    window: int = 200_000  # pairs that are sorted and shuffled together
+    workers: int = 0  # processes that make batches; 0: a thread
 
     def __post_init__(self) -> None:
-        for name in ("max_length", "window"):
-            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
-        require(len(self.train) > 0, "train: give at least one file")
+        require(self.max_length >= 1, f"max_length {self.max_length}: must be 1 or more")
+        require(self.workers >= 0, f"workers {self.workers}: must be 0 (a thread) or more")
+        require(bool(self.train or self.prepared), "train: give at least one file, or a folder as prepared")
+        require(not (self.train and self.prepared), "train: prepared holds the training pairs; leave one of them out")
+        fits = not self.weights or len(self.weights) == len(self.train)
+        require(fits, f"weights {list(self.weights)}: give one for each of the {len(self.train)} entries of train")
+        positive = all(weight >= 0 for weight in self.weights) and (not self.weights or sum(self.weights) > 0)
+        require(positive, f"weights {list(self.weights)}: none may be below 0, and not all may be 0")
 
     def check_files(self, sources: int) -> None:
         """ConfigError where parallel files are more or fewer than the sources and the target."""
@@ -154,7 +161,7 @@ class SamplingConfig:
 class TrainConfig:
     """How to learn, and when to stop: whichever of steps, epochs, minutes and patience comes first."""
 
-    batch_tokens: int = 4096  # padded tokens a batch, on the longer side
+    batch_tokens: int = 8192  # a batch, source and target together, padding included
     steps: int = 0  # updates; 0: no limit
     epochs: int = 0  # passes over the data; 0: no limit
     minutes: float = 0.0  # of training, validation included; 0: no limit
@@ -235,7 +242,23 @@ def read_run_config(path: str | Path, settings: Iterable[str] = ()) -> RunConfig
     folder = Path(path).resolve().parent
     sides = {name: getattr(config.vocab, name) for name in ("source", "target")}
     found = {name: replace(side, file=str(folder / side.file)) for name, side in sides.items() if side.file}
-    return replace(config, data=located(config.data, folder), vocab=replace(config.vocab, **found))
+    config = replace(config, data=located(config.data, folder), vocab=replace(config.vocab, **found))
+    return with_prepared(config) if config.data.prepared else config
+
+
+def with_prepared(config: RunConfig) -> RunConfig:
+    """The configuration with the vocabularies of the folder that was prepared; their dropout alone is the run's."""
+    sides = {name: getattr(config.vocab, name) for name in ("source", "target")}
+    path = Path(config.data.prepared) / "prepare.json"
+    if not path.is_file():
+        raise ConfigError(f"data.prepared: {path} is not there; name a folder of sequencing prepare")
+    values, found = read_json(path)
+    made = build(VocabConfig, values.get("vocab", {}), found, ("vocab",))
+    for name, side in sides.items():
+        if replace(side, dropout=0.0) not in (SideConfig(), replace(getattr(made, name), dropout=0.0)):
+            raise ConfigError(f"vocab.{name}: the prepared folder brings its vocabularies; say dropout alone here")
+    both = {name: replace(getattr(made, name), dropout=side.dropout) for name, side in sides.items()}
+    return replace(config, vocab=replace(made, **both))
 
 
 def located(data: DataConfig, folder: Path) -> DataConfig:
@@ -247,7 +270,8 @@ def located(data: DataConfig, folder: Path) -> DataConfig:
         return str(folder / part)
 
     train, dev, test = (tuple(map(absolute, getattr(data, name))) for name in CORPORA)
-    return replace(data, train=train, dev=dev, test=test)
+    prepared = str(folder / data.prepared) if data.prepared else ""
+    return replace(data, train=train, dev=dev, test=test, prepared=prepared)
 
 
 def saved(config: RunConfig) -> dict[str, Any]:

@@ -27,10 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="key=value",
         help="lay a value over the configuration's; values are TOML, or else text",
     )
+    parser.add_argument(
+        "--accept-changed-data",
+        action="store_true",
+        help="go on though the training files are not those that the run began with, from the next epoch",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     config = read_run_config(arguments.config, arguments.set)  # before PyTorch, so that its mistakes show at once
     from sequencing.train.loop import train
 
-    train(config, Path(arguments.run))
+    train(config, Path(arguments.run), arguments.accept_changed_data)

@@ -1,25 +1,26 @@
-"""The order in which training sees a corpus: a sort-and-shuffle window, and batches by token budget.
+"""The batches of training, epoch after epoch, and of a fixed set.
 
-A window of pairs is read, encoded, sorted by length, cut into batches of a bounded number of padded tokens, and the
-batches are shuffled. The order of a window is a pure function of (seed, epoch, window), so a position (epoch, batch)
-continues a stopped stream exactly. A corpus that fits one window is encoded once, kept as flat arrays and shuffled as
-a whole in each epoch; a larger one is read again each epoch, its windows in the order of the files, and continuing in
-the middle of an epoch reads and encodes that epoch's windows up to the position again. So it is with any corpus where
-merges of subwords are dropped: then a sentence has other ids in each epoch, a pure function of (seed, epoch, sentence).
+Which rows stand in which batch says order.py; here they become padded arrays. Batch n of an epoch is a function of
+(seed, epoch, n), whatever was given before and whoever asks: a position is where a stream goes on, at once. Where
+merges of subwords are dropped, a sentence has other ids in each epoch, made from its text; then the pairs of some
+batches are put together anew, by the lengths that they have now. The budget counts the tokens that they have without.
 
-Knows nothing of files (the corpus does) and nothing of models.
+Knows nothing of files (the store and the corpus do) and nothing of models.
 """
+
+from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
 from random import Random
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from sequencing.data.corpus import FIRST, Counted, Entry
+from sequencing.data.corpus import Counted, Entry
+from sequencing.data.order import OrderOptions, Plan, best_layout
+from sequencing.data.store import Encoded, Pairs, StoreCorpus, in_memory
 from sequencing_np.batch import (
     Batch,
     PadIds,
@@ -27,46 +28,27 @@ from sequencing_np.batch import (
     length_batches,
     make_batch,
     offsets_of,
+    ragged,
     token_batches,
 )
 from sequencing_np.config import require
 from sequencing_np.errors import DataError
-from sequencing_np.vocab import Special
-
-
-class Encoder(Protocol):
-    """What sampling asks of a vocabulary."""
-
-    @property
-    def special(self) -> Special: ...
-
-    def encode(self, text: str, /) -> list[int]: ...
-
-    def sample(self, text: str, dropout: float, generator: Random, /) -> list[int]: ...
-
-
-class Entries(Protocol):
-    """What sampling asks of a corpus: the same usable pairs in the same order, each time it is asked."""
-
-    @property
-    def name(self) -> str: ...
-
-    def entries(self) -> Iterator[Entry]: ...
+from sequencing_np.vocab import Vocabulary
 
 
 @dataclass(frozen=True)
 class SamplingOptions:
     """How batches are drawn."""
 
-    batch_tokens: int = 4096  # padded tokens per batch, on the side that has more of them
-    max_length: int = 256  # tokens per side, EOS included; longer pairs are dropped and counted
-    window: int = 200_000  # pairs that are sorted and shuffled together
+    batch_tokens: int = 8192  # of a batch, source and target together, padding included
+    max_length: int = 256  # tokens per side, EOS included; longer pairs are left out
     seed: int = 1
     max_epochs: int | None = None  # None: for ever
     dropouts: tuple[float, float] = (0.0, 0.0)  # shares of the merges of source and target that are left out
+    ranks: int = 1  # how many take their turns with the batches
 
     def __post_init__(self) -> None:
-        for field in ("batch_tokens", "max_length", "window"):
+        for field in ("batch_tokens", "max_length", "ranks"):
             require(getattr(self, field) >= 1, f"{field} = {getattr(self, field)}: must be at least 1")
         require(self.seed >= 0, f"seed = {self.seed}: must not be negative")
         epochs = self.max_epochs
@@ -74,13 +56,14 @@ class SamplingOptions:
 
 
 class Position(NamedTuple):
-    """How far a stream has come: the epoch (from 0) and how many of its batches have been given."""
+    """How far a stream has come: the epoch (from 0) and how many of its batches have been given, to all ranks."""
 
     epoch: int = 0
     batch: int = 0
 
 
 START = Position()
+POOL = 64  # batches whose pairs are put together anew where merges are left out
 
 
 class Placed(NamedTuple):
@@ -88,14 +71,6 @@ class Placed(NamedTuple):
 
     batch: Batch
     position: Position
-
-
-class Window(NamedTuple):
-    """Encoded pairs."""
-
-    source: Ragged
-    target: Ragged
-    dropped: Counted  # pairs of which a side has too many tokens
 
 
 class EvalBatch(NamedTuple):
@@ -106,113 +81,147 @@ class EvalBatch(NamedTuple):
 
 
 class BatchStream:
-    """Training batches, epoch after epoch."""
+    """Training batches, epoch after epoch. Nothing in it depends on what was asked before."""
 
-    def __init__(self, corpus: Entries, source_vocab: Encoder, target_vocab: Encoder, options: SamplingOptions) -> None:
-        self.corpus, self.options = corpus, options
-        self.source_vocab, self.target_vocab = source_vocab, target_vocab
+    def __init__(
+        self, pairs: Pairs, source_vocab: Vocabulary, target_vocab: Vocabulary, options: SamplingOptions
+    ) -> None:
+        self.pairs, self.options = pairs, options
+        self.vocabs = (source_vocab, target_vocab)
         self.pad_ids = PadIds(source_vocab.special.pad, target_vocab.special.pad)
-        self.epoch_batches: int | None = None  # batches in an epoch, once one has been seen
-        self._whole: Window | None = None  # the corpus, if one window holds it
-        self._dropped: dict[int, Counted] = {}  # by window
-        self._random = Random()  # seeded for each pair
+        weights = tuple(corpus.weight for corpus in pairs.corpora)
+        self.order = OrderOptions(options.batch_tokens, options.max_length, options.seed, weights, options.ranks)
+        self.layout = best_layout(pairs.order.cells, self.order)
+        self.plans: dict[int, Plan] = {}  # of the last epoch or two: they can be made again at any time
+        self.pool: tuple[tuple[int, int], list[Batch]] = ((-1, -1), [])  # the last one that was cut anew
+        require_pairs(self)
 
-    def batches(self, start: Position = START) -> Iterator[Placed]:
-        """The batches after a position, for ever or up to max_epochs."""
+    def plan(self, epoch: int) -> Plan:
+        """What an epoch sees, and in which order."""
+        plan = self.plans.get(epoch)
+        if plan is None:
+            plan = Plan(self.pairs.order.rows, self.pairs.order.cells, self.layout, self.order, epoch)
+            self.plans = {epoch: plan, **{old: self.plans[old] for old in self.plans if old == epoch - 1}}
+        return plan
+
+    def positions(self, start: Position = START, rank: int = 0) -> Iterator[Position]:
+        """Where each batch of a rank stands, from `start` on, for ever or up to max_epochs; `batch` counts from 0."""
         epoch, given = start
+        if given > len(self.plan(epoch)):
+            raise DataError(
+                f"the position to continue from is after batch {given}, but epoch {epoch} has {len(self.plan(epoch))} "
+                "batches; continue with the same data, vocabularies and sampling options"
+            )
         while self.options.max_epochs is None or epoch < self.options.max_epochs:
-            number = 0
-            for index, window in enumerate(self._windows(epoch)):
-                for rows in self.plan(window, epoch, index):
-                    number += 1
-                    if number > given:
-                        yield Placed(self._batch(window, rows), Position(epoch, number))
-            self.epoch_batches = number
-            self._check(number, given)
+            for number in range(given + rank, len(self.plan(epoch)), self.options.ranks):
+                yield Position(epoch, number)
             epoch, given = epoch + 1, 0
 
-    def plan(self, window: Window, epoch: int, index: int) -> list[np.ndarray]:
-        """The rows of each batch of a window, in the order of training."""
-        lengths = np.stack([window.source.lengths, window.target.lengths], axis=1)
-        source, target = lengths.T
-        # Source lengths rise and fall by turns, so that a batch across two target lengths has sources of one length.
-        winding = np.where(target % 2, source, -source)
-        random = np.random.PCG64(np.random.SeedSequence([self.options.seed, epoch, index]))
-        order = np.lexsort((random.random_raw(len(lengths)), winding, target))
-        batches = token_batches(lengths[order], self.options.batch_tokens)
-        shuffled = np.argsort(random.random_raw(len(batches)), kind="stable")
-        return [order[batches[number]] for number in shuffled]
+    def batches(self, start: Position = START, rank: int = 0) -> Iterator[Placed]:
+        """The batches of a rank after a position."""
+        for position in self.positions(start, rank):
+            yield self.placed(position, rank)
 
-    @property
-    def dropped(self) -> Counted:
-        """The pairs left out so far as too long; of the whole corpus once an epoch has been read."""
-        windows = [self._dropped[index] for index in sorted(self._dropped)]
-        first = chain.from_iterable(window.first for window in windows)
-        return Counted(sum(window.count for window in windows), list(islice(first, FIRST)))
+    def placed(self, position: Position, rank: int = 0) -> Placed:
+        """The batch at a position, and the position after it and those of the other ranks beside it."""
+        epoch, number = position
+        return Placed(self.batch(epoch, number), Position(epoch, number - rank + self.options.ranks))
 
-    def _windows(self, epoch: int) -> Iterator[Window]:
-        if self._whole is not None:
-            yield self._whole
-            return
-        entries = self.corpus.entries()
-        upcoming = next(entries, None)
-        index = 0
-        same = not any(self.options.dropouts)  # in every epoch
-        while upcoming is not None:
-            part = chain([upcoming], islice(entries, self.options.window - 1))
-            window = self._encode(part, epoch, index * self.options.window)
-            upcoming = next(entries, None)
-            self._dropped[index] = window.dropped
-            if index == 0 and upcoming is None and same:
-                self._whole = window
-            yield window
-            index += 1
+    def batch(self, epoch: int, number: int) -> Batch:
+        """Batch `number` of an epoch, both from 0."""
+        plan = self.plan(epoch)
+        if not any(self.options.dropouts):
+            rows = plan.rows(number)
+            return Batch(
+                *self.pairs.source.padded(rows, self.pad_ids.source),
+                *self.pairs.target.padded(rows, self.pad_ids.target),
+            )
+        pool = (epoch, number // POOL)
+        if self.pool[0] != pool:
+            first = POOL * pool[1]
+            self.pool = (pool, self.cut_anew(plan, range(first, min(first + POOL, len(plan))), epoch))
+        return self.pool[1][number % POOL]
 
-    def _encode(self, entries: Iterable[Entry], epoch: int, first: int) -> Window:
-        sides = array("i"), array("i")
-        lengths = array("q"), array("q")
-        dropped = Counted()
-        for number, (source, target, file, line) in enumerate(entries, start=first):
-            rows = self._ids(source, target, epoch, number)
-            if max(map(len, rows)) > self.options.max_length:
+    def cut_anew(self, plan: Plan, numbers: range, epoch: int) -> list[Batch]:
+        """As many batches of the pairs of some, merges left out; only now it is known how long the pairs are."""
+        rows = np.concatenate([plan.rows(number) for number in numbers])
+        random = Random(f"{self.options.seed} {epoch} {numbers.start}")
+        source, target = (self.sampled(side, rows, random) for side in (0, 1))
+        batches = []
+        for part in even_parts(source.lengths, target.lengths, len(numbers)):
+            batches.append(Batch(*source.padded(part, self.pad_ids.source), *target.padded(part, self.pad_ids.target)))
+        random.shuffle(batches)
+        return batches
+
+    def sampled(self, side: int, rows: np.ndarray, random: Random) -> Ragged:  # (B,)
+        """One side of some rows, with its share of the merges left out."""
+        vocab, given, share = (
+            self.vocabs[side],
+            (self.pairs.source, self.pairs.target)[side],
+            self.options.dropouts[side],
+        )
+        ids = [given.flat[a:b].tolist() for a, b in zip(given.offsets[rows], given.offsets[rows + 1], strict=True)]
+        return ragged([vocab.sample(vocab.decode(row), share, random) for row in ids] if share else ids)
+
+
+def even_parts(source: np.ndarray, target: np.ndarray, count: int) -> list[np.ndarray]:  # (N,), (N,) -> count x (B,)
+    """Positions in parts of pairs of like lengths, all of about as many tokens, padding included.
+
+    The smallest budget that needs no more parts than `count`; where it needs fewer, the largest parts are halved.
+    """
+    strip = target // 2
+    order = np.lexsort((np.where(strip % 2, source, -source), strip))
+    lengths = (source + target)[order]
+    low, high = 1, int(lengths.max(initial=1)) * max(1, len(order))
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(token_batches(lengths, middle)) <= count else (middle + 1, high)
+    parts = [order[part] for part in token_batches(lengths, low)]
+    while len(parts) < count:
+        parts.sort(key=len)
+        largest = parts.pop()
+        parts += [largest[: len(largest) // 2], largest[len(largest) // 2 :]]
+    return parts
+
+
+def require_pairs(stream: BatchStream) -> None:
+    """DataError where no pair is short enough."""
+    if not len(stream.layout.cells):
+        raise DataError(
+            f"no pair has at most {stream.options.max_length} tokens on both sides ({len(stream.pairs)} are longer); "
+            "raise max_length, or look at how the text is cut into tokens"
+        )
+
+
+class Encoding(NamedTuple):
+    """A corpus as ids."""
+
+    pairs: Pairs
+    dropped: Counted  # pairs of which a side has too many tokens
+
+
+def encode(
+    parts: Sequence[Iterable[Entry]], vocabs: tuple[Vocabulary, Vocabulary], max_length: int, weights: Sequence[float]
+) -> Encoding:
+    """The pairs of one or more corpora, in memory; what is longer than `max_length` tokens a side is left out."""
+    dropped, encoded = Counted(), []
+    for number, entries in enumerate(parts):
+        flat, lengths = (array("i"), array("i")), (array("q"), array("q"))
+        for source, target, file, line in entries:
+            rows = vocabs[0].encode(source), vocabs[1].encode(target)
+            if max(map(len, rows)) > max_length:
                 dropped.note(file, line)
                 continue
-            for ids, flat, sizes in zip(rows, sides, lengths, strict=True):
-                flat.extend(ids)
+            for ids, all_ids, sizes in zip(rows, flat, lengths, strict=True):
+                all_ids.extend(ids)
                 sizes.append(len(ids))
-        source_side, target_side = (
-            Ragged(np.array(flat, dtype=np.int32), offsets_of(np.array(sizes, dtype=np.int64)))
-            for flat, sizes in zip(sides, lengths, strict=True)
-        )
-        return Window(source_side, target_side, dropped)
-
-    def _ids(self, source: str, target: str, epoch: int, number: int) -> tuple[list[int], list[int]]:
-        """Both sides of the pair of this number in the corpus."""
-        left, right = self.options.dropouts
-        if left or right:
-            self._random.seed(f"{self.options.seed} {epoch} {number}")
-        return (
-            self.source_vocab.sample(source, left, self._random) if left else self.source_vocab.encode(source),
-            self.target_vocab.sample(target, right, self._random) if right else self.target_vocab.encode(target),
-        )
-
-    def _batch(self, window: Window, rows: np.ndarray) -> Batch:  # (B,) -> Batch
-        source = window.source.padded(rows, self.pad_ids.source)
-        target = window.target.padded(rows, self.pad_ids.target)
-        return Batch(*source, *target)
-
-    def _check(self, number: int, given: int) -> None:
-        name, limit = self.corpus.name, self.options.max_length
-        if not number:
-            raise DataError(
-                f"{name}: no pair has at most {limit} tokens on both sides ({self.dropped.count} are longer); "
-                "raise max_length, or look at how the text is cut into tokens"
-            )
-        if number < given:
-            raise DataError(
-                f"{name}: the position to continue from is after batch {given}, but an epoch has {number} batches; "
-                "continue with the same data, vocabularies and sampling options"
-            )
+        sides = [
+            Ragged(np.array(ids, dtype=np.int32), offsets_of(np.array(sizes, dtype=np.int64)))
+            for ids, sizes in zip(flat, lengths, strict=True)
+        ]
+        encoded.append(Encoded(number, *sides))
+    corpora = [StoreCorpus(f"part {number + 1}", weight) for number, weight in enumerate(weights)]
+    return Encoding(in_memory(encoded, corpora), dropped)
 
 
 def eval_batches(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sequencing.data.prefetch import prefetched
+from sequencing.data.sampling import Placed
 from sequencing.evaluate import METRICS
 from sequencing.loss import NORMALIZERS, coverage_loss, cross_entropy, disagreement, wide
 from sequencing.optim import clip, learning_rate, teacher_rate
@@ -32,9 +36,9 @@ class Interrupted(SequencingError):
     exit_code = 130
 
 
-def train(config: RunConfig, folder: str | Path) -> None:
+def train(config: RunConfig, folder: str | Path, accept_changed_data: bool = False) -> None:
     """Train a new run in `folder`, or continue the one it holds. Raises SequencingError; safe to interrupt."""
-    session = open_session(config, Path(folder))
+    session = open_session(config, Path(folder), accept_changed_data)
     with session.progress, interruptible() as asked:
         try:
             run(session, asked)
@@ -52,7 +56,7 @@ def run(session: Session, asked: list[int]) -> None:
     first = session.step
     saved_at = time.monotonic()
     begin = saved_at - session.seconds
-    for batch, position in session.stream.batches(session.position):
+    for batch, position in waited_for(session):
         if finished(session):
             break
         stepped = update(session, batch)
@@ -78,6 +82,19 @@ def run(session: Session, asked: list[int]) -> None:
     session.seconds = time.monotonic() - begin
     session.save()
     session.progress.say(f"done after {session.step:,} steps, {session.seconds / 60:.1f} minutes: {session.folder}")
+
+
+def waited_for(session: Session) -> Iterator[Placed]:
+    """The batches, made ahead; the time that the model waits for one is noted."""
+    workers = session.config.data.workers
+    with closing(prefetched(session.stream, session.position, workers=workers)) as batches:
+        while True:
+            begin = time.monotonic()
+            placed = next(batches, None)
+            session.tally.waited += time.monotonic() - begin
+            if placed is None:
+                return
+            yield placed
 
 
 def done(session: Session) -> str:

@@ -6,15 +6,12 @@ Everything that a checkpoint has to hold is a field of Session; `save` writes it
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from sequencing.data.corpus import Corpus, CorpusReport, FilePrint, differences, overlap
 from sequencing.data.sampling import START, BatchStream, Position, SamplingOptions
 from sequencing.loading import choose_device
 from sequencing.model import Model
@@ -31,15 +28,13 @@ from sequencing.train.checkpoint import (
     save_checkpoint,
 )
 from sequencing.train.logging import Log, MetricsLog, Progress, TensorBoardLog, machine
+from sequencing.train.material import as_lists, gather, limits_of, same_data
 from sequencing.train.settings import check_settings, same_run
 from sequencing.train.tally import Tally
 from sequencing.train.validation import HeldOut, read_held_out
-from sequencing.vocabularies import build_vocabularies, check_factors, completed
-from sequencing_np.errors import DataError
-from sequencing_np.limits import Limits
+from sequencing.vocabularies import completed
 from sequencing_np.model_folder import ModelFolder, write_model_folder
 from sequencing_np.translate import Translator
-from sequencing_np.vocab import Vocabulary, load_vocab, save_vocab
 
 
 @dataclasses.dataclass
@@ -140,33 +135,23 @@ class Averaged:
             self.average.swap()
 
 
-def open_session(config: RunConfig, folder: Path) -> Session:
+def open_session(config: RunConfig, folder: Path, accept_changed_data: bool = False) -> Session:
     """A new run in an empty or absent folder, or the continuation of the one that the folder holds."""
     check_settings(config)
     same_run(config, folder)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
-    sources = config.vocab.source.columns
-    train = Corpus(config.data.train, "train", sources=sources)
     progress = Progress(config.train.steps or None, config.train.minutes or None)
-    report = train.check()
-    progress.say(report.summary())
-    dev = Corpus(config.data.dev, "dev", sources=sources) if config.data.dev else None
-    if dev:
-        progress.say(dev.check().summary())
-        if (shared := overlap(train, dev)).count:
-            progress.say(f"warning: {shared.count} training pairs have a source of dev: {', '.join(shared.first)}")
     checkpoint = latest_checkpoint(folder)
-    if checkpoint:
-        same_data(checkpoint.state["fingerprint"], report)
-    for corpus in [train, dev] if dev else [train]:
-        check_factors(config.vocab.source, corpus)
-    source_vocab, target_vocab = run_vocabularies(config, folder, train, begun=checkpoint is not None)
-    stream = BatchStream(train, source_vocab, target_vocab, sampling_options(config))
+    material = gather(config, folder, checkpoint is not None, progress.say)
+    if checkpoint and not accept_changed_data:
+        same_data(checkpoint.state["fingerprint"], material)
+    source_vocab, target_vocab = material.vocabs
+    stream = BatchStream(material.pairs, source_vocab, target_vocab, sampling_options(config))
     torch.manual_seed(config.train.seed)
     model = Model(completed(config.model, source_vocab, target_vocab)).to(choose_device(config.train.device))
-    translator = Translator(model, source_vocab, target_vocab, limits_of(train, source_vocab, target_vocab, config))
-    held_out = read_held_out(dev, translator, config) if dev else None
+    translator = Translator(model, source_vocab, target_vocab, limits_of(material.pairs))
+    held_out = read_held_out(material.dev, translator, config) if material.dev else None
     logs: dict[str, Log] = {name: MetricsLog(folder / f"{name}.jsonl") for name in ("metrics", "samples")}
     if config.train.tensorboard:
         logs["tensorboard"] = TensorBoardLog(folder / "tensorboard")
@@ -180,7 +165,7 @@ def open_session(config: RunConfig, folder: Path) -> Session:
         held_out,
         logs,
         progress,
-        [list(part) for part in report.fingerprint],
+        as_lists(material.prints),
         np.random.default_rng(config.train.seed),
     )
     facts = machine() | {"parameters": sum(parameter.numel() for parameter in model.parameters())}
@@ -188,41 +173,18 @@ def open_session(config: RunConfig, folder: Path) -> Session:
     progress.say(f"model: {facts['parameters']:,} parameters, {len(source_vocab):,} and {len(target_vocab):,} ids")
     if checkpoint:
         session.restore(checkpoint)
+        if checkpoint.state["fingerprint"] != session.fingerprint and accept_changed_data:
+            session.position = Position(session.position.epoch + 1)
+            progress.say(f"the training data changed; epoch {session.position.epoch} begins with what is there now")
         progress.say(f"continuing {folder} after step {session.step:,}")
     for log in logs.values():
         log.truncate_after(session.step)
     return session
 
 
-def same_data(before: list[list[Any]], report: CorpusReport) -> None:
-    """DataError where a training file is not what it was when the run began."""
-    changes = differences([FilePrint(*part) for part in before], report.fingerprint)
-    if changes:
-        raise DataError(f"the training data changed since this run began: {'; '.join(changes)}. Start a new run")
-
-
-def run_vocabularies(config: RunConfig, folder: Path, train: Corpus, begun: bool) -> tuple[Vocabulary, Vocabulary]:
-    """The vocabularies that a run has begun with, or new ones, saved."""
-    paths = [folder / name for name in ("source.vocab.json", "target.vocab.json")]
-    if not begun or not all(path.is_file() for path in paths):
-        for vocab, path in zip(build_vocabularies(config.vocab, train), paths, strict=True):
-            save_vocab(vocab, path)
-    return load_vocab(paths[0]), load_vocab(paths[1])
-
-
 def sampling_options(config: RunConfig) -> SamplingOptions:
     """What the batch stream has to know."""
-    train, data, epochs = config.train, config.data, config.train.epochs or None
-    dropouts = config.vocab.dropouts
-    return SamplingOptions(train.batch_tokens, data.max_length, data.window, train.seed, epochs, dropouts)
-
-
-def limits_of(train: Corpus, source_vocab: Vocabulary, target_vocab: Vocabulary, config: RunConfig) -> Limits:
-    """How long answers may be: a fifth more than the longest for their source among the first training pairs."""
-    pairs: Iterator[tuple[str, str]] = islice(train.pairs(), 20_000)
-    lengths = np.array([(len(source_vocab.encode(a)), len(target_vocab.encode(b))) for a, b in pairs])
-    lengths = lengths[lengths.max(axis=1) <= config.data.max_length]
-    if not len(lengths):
-        return Limits()
-    factor = float(np.quantile(lengths[:, 1] / (lengths[:, 0] + 2), 0.999)) * 1.2
-    return Limits(round(factor, 3), int(2 * factor) + 5, 2 * int(lengths[:, 1].max()))
+    train = config.train
+    return SamplingOptions(
+        train.batch_tokens, config.data.max_length, train.seed, train.epochs or None, config.vocab.dropouts
+    )

@@ -59,8 +59,7 @@ def same_run(config: RunConfig, folder: Path) -> None:
         for side in (before, now):
             side["train"] = {key: value for key, value in side["train"].items() if key not in FREE}
             side.pop("search")
-            side["data"].pop("dev")
-            side["data"].pop("test")
+            side["data"] = {"max_length": side["data"]["max_length"], "weights": side["data"]["weights"]}
         change = first_difference(before, now)
         if change and checkpoint_folders(folder):
             raise ConfigError(

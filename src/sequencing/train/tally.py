@@ -27,6 +27,7 @@ class Tally:
         self.norm: Tensor | float = 0.0
         self.tokens, self.steps, self.padding = 0, 0, 0.0
         self.begin, self.timed = time.monotonic(), 0  # this process's own: since when, and how many tokens
+        self.waited = 0.0  # seconds in which there was no batch yet
 
     def add(self, batch: Batch, stepped: Stepped) -> None:
         """One step more."""
@@ -46,11 +47,13 @@ class Tally:
 
     def means(self) -> dict[str, float]:
         """Means over what was added."""
+        seconds = max(time.monotonic() - self.begin, 1e-9)
         return {
             "loss": float(self.loss) / self.tokens,
             "gradient_norm": float(self.norm) / self.steps,
-            "tokens_per_second": self.timed / max(time.monotonic() - self.begin, 1e-9),
+            "tokens_per_second": self.timed / seconds,
             "padding": self.padding / self.steps,
+            "data_wait": self.waited / seconds,
         }
 
     def sums(self) -> list[float]:

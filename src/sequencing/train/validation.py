@@ -34,7 +34,7 @@ def read_held_out(corpus: Corpus, translator: Translator, config: RunConfig) -> 
     pads = PadIds(source.special.pad, target.special.pad)
     grouped = read_references(corpus)
     most = config.train.validate_sentences
-    batches = list(eval_batches(fitting, config.train.batch_tokens, pads))
+    batches = list(eval_batches(fitting, max(1, config.train.batch_tokens // 2), pads))  # of each side
     return HeldOut(batches, list(grouped.sources[:most]), [list(texts) for texts in grouped.references[:most]])
 
 

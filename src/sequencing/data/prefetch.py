@@ -1,0 +1,83 @@
+"""Batches made ahead, so that the model does not wait: by a thread, or by processes where making them is slow.
+
+Batch n is the same whoever makes it, so any number of workers gives the same stream.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from itertools import groupby
+
+from sequencing.data.sampling import POOL, START, BatchStream, Placed, Position
+
+AHEAD = 2  # chunks that are ready, or being made, for each worker
+CHUNK = 8  # batches that are made at once
+
+Made = Generator[Placed]
+Make = Callable[[list[Position], int], list[Placed]]
+
+
+def prefetched(stream: BatchStream, start: Position = START, rank: int = 0, workers: int = 0) -> Made:
+    """The batches of `stream.batches(start, rank)`, made ahead by so many processes; 0: by a thread of this one."""
+    if workers:
+        context = multiprocessing.get_context("spawn")  # a fork would copy PyTorch's threads in an unknown state
+        pool = ProcessPoolExecutor(workers, context, initializer=begin_worker, initargs=(stream,))
+        return given(pool, worked, chunks(stream, start, rank), rank, workers)
+    thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+    return given(thread, partial(placed, stream), chunks(stream, start, rank), rank)
+
+
+def chunks(stream: BatchStream, start: Position, rank: int) -> Iterator[list[Position]]:
+    """The positions some at a time; what is cut anew together is made together."""
+    size = POOL if any(stream.options.dropouts) else CHUNK
+    for _, positions in groupby(stream.positions(start, rank), lambda position: (position[0], position[1] // size)):
+        yield list(positions)
+
+
+def placed(stream: BatchStream, positions: list[Position], rank: int) -> list[Placed]:
+    """The batches at some positions."""
+    return [stream.placed(position, rank) for position in positions]
+
+
+def given(executor: Executor, make: Make, tasks: Iterator[list[Position]], rank: int, workers: int = 1) -> Made:
+    """What the executor makes, in the order of the positions."""
+    waiting: deque[Future[list[Placed]]] = deque()
+    try:
+        for positions in tasks:
+            waiting.append(executor.submit(make, positions, rank))
+            if len(waiting) > AHEAD * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+WORK: list[BatchStream] = []  # of a worker process: its stream, received once
+
+
+def begin_worker(stream: BatchStream) -> None:
+    """Prepare a worker process: the terminal's interrupt is its parent's affair, and so is its end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    WORK.append(stream)
+
+
+def end_with_parent() -> None:
+    """Leave when the parent has gone, killed or not."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(0)
+
+
+def worked(positions: list[Position], rank: int) -> list[Placed]:
+    """The batches at some positions, made in a worker process."""
+    return placed(WORK[0], positions, rank)

@@ -1,0 +1,114 @@
+"""What a run learns from: text files, read and encoded, or a folder that was prepared. Either way, the same things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sequencing.data.corpus import Corpus, FilePrint, differences, overlap
+from sequencing.data.sampling import encode
+from sequencing.data.store import INFO, Pairs, check_vocabularies, open_store, verify
+from sequencing.run_config import RunConfig
+from sequencing.vocabularies import build_vocabularies, check_factors
+from sequencing_np.errors import DataError
+from sequencing_np.limits import Limits
+from sequencing_np.model_folder import VOCABULARIES
+from sequencing_np.vocab import Vocabulary, load_vocab, save_vocab
+from sequencing_np.weights import sha256
+
+Say = Callable[[str], object]
+TRAIN, DEV = "train", "dev.tsv"  # in a prepared folder: the store, and held-out text
+
+
+class Material(NamedTuple):
+    """Pairs to learn from, and what they were made with."""
+
+    pairs: Pairs
+    vocabs: tuple[Vocabulary, Vocabulary]
+    dev: Corpus | None
+    prints: tuple[FilePrint, ...]  # what the training pairs are recognised by
+
+
+def gather(config: RunConfig, folder: Path, begun: bool, say: Say) -> Material:
+    """The material of a run in `folder`; where it has begun, with the vocabularies that it began with."""
+    return (from_prepared if config.data.prepared else from_text)(config, folder, begun, say)
+
+
+def from_text(config: RunConfig, folder: Path, begun: bool, say: Say) -> Material:
+    """Files are checked, vocabularies built, and all pairs encoded, once."""
+    sources, data = config.vocab.source.columns, config.data
+    train = Corpus(data.train, "train", sources=sources)
+    report = train.check()
+    say(report.summary())
+    dev = held_out(data.dev, sources, say)
+    if dev and (shared := overlap(train, dev)).count:
+        say(f"warning: {shared.count} training pairs have a source of dev: {', '.join(shared.first)}")
+    for corpus in [train, dev] if dev else [train]:
+        check_factors(config.vocab.source, corpus)
+    paths = [folder / name for name in VOCABULARIES]
+    if not begun or not all(path.is_file() for path in paths):
+        for vocab, path in zip(build_vocabularies(config.vocab, train), paths, strict=True):
+            save_vocab(vocab, path)
+    vocabs = (load_vocab(paths[0]), load_vocab(paths[1]))
+    parts = [Corpus([part], "train", sources=sources) for part in data.train] if data.weights else [train]
+    entries = [part.entries() for part in parts]
+    pairs, dropped = encode(entries, vocabs, data.max_length, data.weights or (1.0,))
+    if dropped.count:
+        say(f"{dropped.count:,} pairs of over {data.max_length} tokens left out (first: {', '.join(dropped.first)})")
+    return Material(pairs, vocabs, dev, report.fingerprint)
+
+
+def from_prepared(config: RunConfig, folder: Path, begun: bool, say: Say) -> Material:
+    """The store is checked to the byte and mapped; the vocabularies are those that its ids belong to."""
+    data, prepared = config.data, Path(config.data.prepared)
+    vocabs = (load_vocab(prepared / VOCABULARIES[0]), load_vocab(prepared / VOCABULARIES[1]))
+    check_vocabularies(prepared / TRAIN, vocabs)
+    verify(prepared / TRAIN)
+    pairs = open_store(prepared / TRAIN)
+    say(f"train: {len(pairs):,} pairs of {prepared}")
+    cells = pairs.order.cells
+    longer = int(cells.counts[np.maximum(cells.source, cells.target) > data.max_length].sum())
+    if longer:
+        say(f"{longer:,} pairs of over {data.max_length} tokens left out")
+    for vocab, name in zip(vocabs, VOCABULARIES, strict=True):
+        save_vocab(vocab, folder / name)
+    given = data.dev or ((str(prepared / DEV),) if (prepared / DEV).is_file() else ())
+    info = prepared / TRAIN / INFO  # it holds the check sums of all the others
+    prints = (FilePrint(str(info), info.stat().st_size, sha256(info), len(pairs)),)
+    return Material(pairs, vocabs, held_out(given, vocabs[0].columns, say), prints)
+
+
+def held_out(files: tuple[str | tuple[str, ...], ...], sources: int, say: Say) -> Corpus | None:
+    """The dev set, checked, if there is one."""
+    if not files:
+        return None
+    dev = Corpus(files, "dev", sources=sources)
+    say(dev.check().summary())
+    return dev
+
+
+def same_data(before: list[list[object]], material: Material) -> None:
+    """DataError where the training pairs are not those that the run began with."""
+    changes = differences([FilePrint(*part) for part in before], material.prints)  # type: ignore[arg-type]
+    if changes:
+        raise DataError(
+            f"the training data changed since this run began: {'; '.join(changes)}. Start a new run, "
+            "or say --accept-changed-data to go on with what is there now, from the beginning of an epoch"
+        )
+
+
+def limits_of(pairs: Pairs, count: int = 20_000) -> Limits:
+    """How long answers may be: a fifth more than the longest for their source among the first training pairs."""
+    source, target = (np.diff(side.offsets[: count + 1]) for side in (pairs.source, pairs.target))
+    if not len(source):
+        return Limits()
+    factor = float(np.quantile(target / (source + 2), 0.999)) * 1.2
+    return Limits(round(factor, 3), int(2 * factor) + 5, 2 * int(target.max()))
+
+
+def as_lists(prints: tuple[FilePrint, ...]) -> list[list[object]]:
+    """File prints as JSON keeps them."""
+    return [list(part) for part in prints]
