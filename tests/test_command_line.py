@@ -290,7 +290,7 @@ def test_train_refuses_data(said, config, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "give a command: train, translate, "),
+        ([], "give a command: fetch, prepare, train, "),
         (["trian"], "did you mean 'train'?"),
         (["plot"], "'plot' is half a command: plot attention"),
         (["plot", "attenton"], "'plot' is half a command: plot attention"),

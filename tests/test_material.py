@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 
 from sequencing.data.store import Encoded, write_store
+from sequencing.prepare.manifest import write_manifest
 from sequencing.run_config import read_run_config, saved
 from sequencing.train.loop import train
 from sequencing.train.material import gather
@@ -28,6 +30,7 @@ def prepared_from(config, folder: Path) -> Path:
     write_store(folder / "train", [Encoded(0, pairs.source, pairs.target)], pairs.corpora, material.vocabs)
     (folder / "dev.tsv").write_bytes(Path(config.data.dev[0]).read_bytes())
     (folder / "prepare.json").write_text(json.dumps({"vocab": saved(config)["vocab"]}))
+    write_manifest(folder, {})
     return folder
 
 
@@ -73,11 +76,14 @@ def test_a_damaged_folder_is_refused_before_training(folder, tmp_path):
     ids = bytearray((folder / "train" / "source.ids").read_bytes())
     ids[7] ^= 1
     (folder / "train" / "source.ids").write_bytes(ids)
-    with pytest.raises(DataError, match=r"source\.ids: not what was written"):
+    with pytest.raises(DataError, match=r"source\.ids: missing, changed or damaged"):
         train(on_prepared(folder), tmp_path / "run")
+    ids[7] ^= 1
+    (folder / "train" / "source.ids").write_bytes(ids)
     other = load_vocab(folder / "source.vocab.json").to_json()
     other["tokens"][4], other["tokens"][5] = other["tokens"][5], other["tokens"][4]
     (folder / "source.vocab.json").write_text(json.dumps(other))
+    write_manifest(folder, {})
     with pytest.raises(DataError, match="not those of the source vocabulary"):
         train(on_prepared(folder), tmp_path / "run")
 
@@ -108,3 +114,20 @@ def test_moved_text_goes_on_and_changed_text_only_when_told_to(tmp_path):
     train(config, tmp_path / "run", accept_changed_data=True)
     after = [record for record in records(tmp_path / "run" / "metrics.jsonl") if record["kind"] == "train"][-1]
     assert (after["step"], after["epoch"]) == (8, epoch + 1)
+
+
+def test_shifted_files_are_warned_of(tmp_path):
+    """Line n of one file is the translation of line n + 1 of the other (reliability row D10)."""
+    random = Random(1)
+    texts = ["x" * random.randrange(1, 30) + f" {random.randrange(10**6)}" + random.choice("?!.") for _ in range(400)]
+    said = {}
+    for name, first in (("right", 0), ("shifted", 1)):
+        for side, lines in (("en", texts[first:-1] + texts[:first]), ("de", texts[:-1])):
+            (tmp_path / f"{name}.{side}").write_text("".join(f"{side} {line}\n" for line in lines))
+        config = small(tmp_path / "data", "data.max_length=99")
+        data = replace(config.data, train=((str(tmp_path / f"{name}.en"), str(tmp_path / f"{name}.de")),))
+        (tmp_path / name).mkdir()
+        said[name] = []
+        gather(replace(config, data=data), tmp_path / name, False, said[name].append)
+    assert not any("shifted" in text for text in said["right"])
+    assert any(text.startswith(f"warning: {tmp_path}/shifted.en: the two sides seem") for text in said["shifted"])

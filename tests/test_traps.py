@@ -1,4 +1,5 @@
-"""The defects of the original framework, one row each (the T-A rows of its inventory), and what would catch each here.
+"""The defects of the original framework and its guide, one row each (rows T-A and T-B of their inventory), and what
+would catch each here.
 
 `module::test` is a test of this suite; this file checks that each is there. "later: what" is a defect of something
 that this project does not have yet; its test comes with the feature.
@@ -75,6 +76,13 @@ T-A22 global state between models; learning tests of shapes
 T-A23 dependencies that are dead
       | test_traps::test_warnings_are_errors
       | test_house::test_constraints_name_every_direct_dependency
+T-B2  the guide's text contradicts its code
+      | test_house::test_readme_examples_run
+      | test_command_line::test_the_examples_of_the_page_run
+T-B5  a cap on the vocabulary drops words without a word, and leaves the softmax as large as before
+      | test_traps::test_a_cap_on_the_vocabulary_drops_no_word_and_shrinks_the_softmax
+T-B9  many translations of one sentence, split at random: the test set is trained on
+      | test_prepare::test_no_sentence_stands_in_two_parts_and_every_pair_is_accounted_for
 """
 
 import ast
@@ -124,7 +132,7 @@ def table() -> dict[str, list[str]]:
     name = ""
     for line in (__doc__ or "").split("\n"):
         words = line.split(maxsplit=1)
-        if words and words[0].startswith("T-A"):
+        if words and words[0].startswith(("T-A", "T-B")):
             name = words[0]
         elif words and words[0] == "|":
             rows.setdefault(name, []).append(words[1])
@@ -132,7 +140,8 @@ def table() -> dict[str, list[str]]:
 
 
 def test_every_row_is_there() -> None:
-    assert list(table()) == [f"T-A{number}" for number in range(1, 24)]
+    guide = ["T-B2", "T-B5", "T-B9"]  # those of data; the others come with the guide's own program
+    assert list(table()) == [*(f"T-A{number}" for number in range(1, 24)), *guide]
 
 
 @pytest.mark.parametrize("row", table())
@@ -143,6 +152,23 @@ def test_what_would_catch_it_is_there(row: str) -> None:
         module, test = entry.split("::")
         tree = ast.parse((ROOT / "tests" / f"{module}.py").read_bytes())
         assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{row}: {entry}"
+
+
+# --- text -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cap_on_the_vocabulary_drops_no_word_and_shrinks_the_softmax(tmp_path: Path) -> None:
+    """T-B5: every word has an id, that of UNK if it is rare, and the model has as many outputs as there are ids."""
+    session = open_session(small(tmp_path / "data", "vocab.target.size=7"), tmp_path / "run")
+    vocab = session.translator.target_vocab
+    ids = vocab.encode("abcdefgh")
+    assert len(vocab) == 7 and len(ids) == 9 and ids.count(vocab.special.unk) == 5
+    batch = next(session.stream.batches()).batch
+    memory = session.model.encode(batch.source, batch.source_mask)
+    logits = dynamic_decode(session.model.decoder, memory, TrainingFeedBack(batch.target, vocab.special)).logits
+    assert logits.shape[2] == 7
+    for log in session.logs.values():
+        log.close()
 
 
 # --- settings -------------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from sequencing_np.command_line import Command, Program
 from sequencing_np.command_line import run as run_program
 
 COMMANDS = {
+    "fetch": Command("sequencing.commands.fetch", "a public corpus, with its licence, checked and unpacked"),
+    "prepare": Command("sequencing.commands.prepare", "from files to a folder that training reads"),
     "train": Command("sequencing.commands.train", "learn; continues where a stopped run left off"),
     "translate": Command("sequencing.commands.translate", "one line out for each line in"),
     "score": Command("sequencing.commands.score", "how likely a model finds given translations"),

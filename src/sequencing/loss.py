@@ -32,39 +32,35 @@ def at_once(logits: Tensor, count: int) -> int:
 class CrossEntropy(torch.autograd.Function):
     """(N, V) logits, (N,) ids, (N,) mask, smoothing -> the sum over true rows.
 
-    Written out because autograd makes six passes and five large arrays of what can be two of each: the forward keeps
-    one number a row, the backward works on a few rows at a time. Only these few are widened where logits are narrow.
+    Written out because autograd makes six passes and five large arrays of what can be two of each: the gradient is made
+    where the loss is, a few rows at a time, and kept in the logits' own type. Only these few are widened.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, mask: Tensor, smoothing: float) -> Tensor:
         rows = at_once(logits, len(logits))
-        totals, losses = [], []
-        for part, ids in zip(logits.split(rows), target.split(rows), strict=True):
-            given = wide(part)
-            totals.append(torch.logsumexp(given, dim=1))
-            losses.append(totals[-1] - (1 - smoothing) * given.gather(1, ids[:, None])[:, 0])
+        gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
+        losses, first = [], 0
+        for given, ids, real in zip(logits.split(rows), target.split(rows), mask.split(rows), strict=True):
+            said = torch.log_softmax(wide(given), dim=1)
+            losses.append((smoothing - 1) * said.gather(1, ids[:, None])[:, 0])
             if smoothing:
-                losses[-1] -= smoothing * given.mean(dim=1)
-        total, loss = torch.cat(totals), torch.cat(losses)  # (N,), (N,)
-        ctx.save_for_backward(logits, total, target, mask)
-        ctx.smoothing = smoothing
-        return loss.masked_fill(~mask, 0).sum()
+                losses[-1] -= smoothing * said.mean(dim=1)
+            if gradient is not None:
+                slope = said.exp_()
+                if smoothing:
+                    slope.sub_(smoothing / slope.shape[1])
+                slope.scatter_add_(1, ids[:, None], slope.new_full((len(slope), 1), smoothing - 1))
+                gradient[first : first + rows] = slope.masked_fill_(~real[:, None], 0)
+            first += rows
+        ctx.save_for_backward(gradient)
+        return torch.cat(losses).masked_fill(~mask, 0).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
-        logits, total, target, mask = ctx.saved_tensors
-        gradient = torch.empty_like(logits)
-        rows = at_once(logits, len(logits))
-        parts = (x.split(rows) for x in (gradient, logits, total, target, mask))
-        for part, given, norm, ids, real in zip(*parts, strict=True):
-            slope = torch.sub(wide(given), norm[:, None]).exp_()
-            if ctx.smoothing:
-                slope.sub_(ctx.smoothing / slope.shape[1])
-            slope.scatter_add_(1, ids[:, None], slope.new_full((len(slope), 1), ctx.smoothing - 1))
-            part.copy_(slope.mul_(above).masked_fill_(~real[:, None], 0))
-        return gradient, None, None, None
+        (gradient,) = ctx.saved_tensors
+        return gradient * above.to(gradient.dtype), None, None, None
 
 
 def cross_entropy(logits: Tensor, target: Tensor, mask: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -88,34 +84,28 @@ class Disagreement(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, mask: Tensor) -> Tensor:
         rows = at_once(logits, logits.shape[1])
-        norms, losses = [], []
-        for part in logits.split(rows, dim=1):
-            norm = torch.logsumexp(part, dim=2, keepdim=True)
-            said = part - norm  # (2, n, V)
+        gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
+        losses, first = [], 0
+        for given, real in zip(logits.split(rows, dim=1), mask.split(rows), strict=True):
+            said = torch.log_softmax(wide(given), dim=2)  # (2, n, V)
             ratio = said[0] - said[1]
-            ratio = torch.stack([ratio, -ratio])
-            norms.append(norm)
-            losses.append(said.exp_().mul_(ratio).sum(dim=2))
-        norm, loss = torch.cat(norms, dim=1), torch.cat(losses, dim=1)  # (2, N, 1), (2, N)
-        ctx.save_for_backward(logits, norm, loss, mask)
-        return loss.masked_fill(~mask, 0).sum()
+            p, q = said.exp_()
+            apart = (p[:, None] @ ratio[..., None])[:, 0], (q[:, None] @ ratio[..., None]).neg_()[:, 0]  # (n, 1) each
+            losses.append((apart[0] + apart[1])[:, 0])
+            if gradient is not None:
+                change = p - q
+                ends = p.mul_(ratio - apart[0]).add_(change), q.mul_(ratio.neg_().sub_(apart[1])).sub_(change)
+                for half, slope in zip(gradient, ends, strict=True):
+                    half[first : first + rows] = slope.masked_fill_(~real[:, None], 0)
+            first += rows
+        ctx.save_for_backward(gradient)
+        return torch.cat(losses).masked_fill(~mask, 0).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
-        logits, norm, loss, mask = ctx.saved_tensors
-        gradient = torch.empty_like(logits)
-        rows = at_once(logits, logits.shape[1])
-        parts = (*(x.split(rows, dim=1) for x in (gradient, logits, norm, loss)), mask.split(rows))
-        for part, given, own, apart, real in zip(*parts, strict=True):
-            torch.sub(given, own, out=part)
-            ratio = part[0] - part[1]
-            p, q = part.exp_()
-            change = p - q
-            p.mul_(ratio - apart[0][:, None]).add_(change)
-            q.mul_(ratio.neg_().sub_(apart[1][:, None])).sub_(change)
-            part.mul_(above).masked_fill_(~real[:, None], 0)
-        return gradient, None
+        (gradient,) = ctx.saved_tensors
+        return gradient * above.to(gradient.dtype), None
 
 
 def disagreement(logits: Tensor, mask: Tensor) -> Tensor:  # (2, B, T, V), (B, T) -> ()

@@ -11,12 +11,12 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol, cast
 
-from sequencing_np.bytestream import Source, name_of, read_chunks, reason
+from sequencing_np.bytestream import PACKINGS, Packing, Source, name_of, read_chunks, reason
 from sequencing_np.errors import DataError
 
 MAX_BYTES = 1 << 20
@@ -50,6 +50,7 @@ class Block(NamedTuple):
 
     texts: list[str]
     error: DataError | None
+    repaired: str | None = None  # the bad line with U+FFFD for what is not UTF-8, None where it was too long
 
 
 def read_lines(
@@ -76,12 +77,31 @@ def read_each_line(
             yield Line("", block.error)
 
 
+def read_line_blocks(
+    source: Source,
+    *,
+    name: str | None = None,
+    max_bytes: int = MAX_BYTES,
+    reading: Reading | None = None,
+    packings: Sequence[Packing] = PACKINGS,
+) -> Iterator[Block]:
+    """As read_each_line, but some thousand lines at a time: the fastest way to read."""
+    return _Reader(source, name, max_bytes, reading, packings).blocks()
+
+
 class _Reader:
     """Cuts chunks of bytes into lines. Many lines are decoded at once; only a failure looks for its line."""
 
-    def __init__(self, source: Source, name: str | None, max_bytes: int, reading: Reading | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        name: str | None,
+        max_bytes: int,
+        reading: Reading | None,
+        packings: Sequence[Packing] = PACKINGS,
+    ) -> None:
         self.name = name or name_of(source)
-        self.chunks = read_chunks(source, self.name)
+        self.chunks = read_chunks(source, self.name, packings)
         self.max_bytes = max_bytes
         self.reading = reading or Reading()
         self.line = 0  # lines behind us, bytes behind us
@@ -137,7 +157,8 @@ class _Reader:
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:
-                yield Block([], self._undecodable(line, error.start))
+                repaired = (line.removesuffix(b"\r") if ended else line).decode("utf-8", "replace")
+                yield Block([], self._undecodable(line, error.start), repaired)
                 continue
             end = "\n" if ended else ""
             yield Block(self._counted(line + end.encode(), text + end, ended), None)

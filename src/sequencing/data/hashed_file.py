@@ -1,26 +1,32 @@
-"""A regular file, opened with a word of advice where that fails, and hashed while it is read."""
+"""A file, opened with a word of advice where that fails, and hashed while it is read."""
 
 import hashlib
 import stat
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from sequencing_np.bytestream import name_of
 from sequencing_np.errors import DataError
+
+STANDARD_INPUT = Path("-")
 
 
 class HashedFile:
-    """The bytes of a regular file, hashed while they are read."""
+    """The bytes of a file, hashed while they are read: of a regular one, unless `opened` takes others too."""
 
-    def __init__(self, path: Path) -> None:
-        self.name, self.size = str(path), 0
+    def __init__(self, path: Path, opened: Callable[[Path], BinaryIO] | None = None) -> None:
+        self.name, self.size = name_of(str(path)), 0
         self._digest = hashlib.sha256()
-        self._file = open_regular(path)
+        self._file = (opened or open_regular)(path)
 
     def __enter__(self) -> "HashedFile":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        if self._file is not getattr(sys.stdin, "buffer", None):
+            self._file.close()
 
     def read1(self, size: int, /) -> bytes:
         """Some of the next bytes."""
@@ -36,13 +42,26 @@ class HashedFile:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A file opened for reading, or a DataError that says what to do."""
+    """A regular file opened for reading, or a DataError that says what to do."""
+    return _open(
+        path, (stat.S_ISREG,), "is no regular file; training reads a corpus several times, so save it to a file"
+    )
+
+
+def open_once(path: Path) -> BinaryIO:
+    """What can be read one time: a regular file, a pipe, a terminal, standard input ("-")."""
+    if path == STANDARD_INPUT:
+        return sys.stdin.buffer
+    return _open(path, (stat.S_ISREG, stat.S_ISFIFO, stat.S_ISCHR), "is neither a file nor a pipe; name a file of text")
+
+
+def _open(path: Path, kinds: tuple[Callable[[int], bool], ...], other: str) -> BinaryIO:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise DataError(f"{path}: is a folder; name the files in it")
-        if not stat.S_ISREG(mode):
-            raise DataError(f"{path}: is no regular file; training reads a corpus several times, so save it to a file")
+        if not any(is_kind(mode) for is_kind in kinds):
+            raise DataError(f"{path}: {other}")
         return path.open("rb")
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file; look at the path (from: {Path.cwd()})") from None

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from sequencing.data.lengths import ByLength, Cells, Lengths, by_length
+from sequencing.data.lengths import CHUNK, ByLength, Cells, Lengths, by_length
 from sequencing_np.batch import Ragged
 from sequencing_np.config import Origin, build, parse_json, to_dict
 from sequencing_np.errors import ConfigError, DataError
@@ -178,6 +179,9 @@ def write_store(
                 offsets[name].append(side.offsets[1:] + ends[name])
                 ends[name] += len(side.flat)
             runs.append((corpus, len(sides[0].offsets) - 1))
+        for each in (*ids.values(), *offsets.values()):
+            each.file.flush()
+            os.fsync(each.file.fileno())
     files = {f"{name}.ids": ids[name].info() for name in SIDES}
     files |= {f"{name}.offsets": offsets[name].info() for name in SIDES}
     rows = sum(count for _, count in runs)
@@ -212,7 +216,12 @@ def write_order(folder: Path, runs: Sequence[tuple[int, int]], rows: int, row_ty
     source, target = (np.diff(mapped(folder / f"{name}.offsets", OFFSET)).astype(np.int32) for name in SIDES)
     numbers, counts = np.array(runs, dtype=np.int64).T
     corpus = np.repeat(numbers.astype(np.int16), counts)
-    placed = np.memmap(path, dtype=row_type, mode="w+", shape=(rows,))
+    with path.open("wb") as file:  # in full, so that a full disk is an error and not the end of the process
+        for start in range(0, rows, CHUNK):
+            file.write(bytes(min(CHUNK, rows - start) * row_type.itemsize))
+        file.flush()
+        os.fsync(file.fileno())
+    placed = np.memmap(path, dtype=row_type, mode="r+", shape=(rows,))
     cells = by_length(Lengths(source, target, corpus), placed).cells
     placed.flush()
     return cells

@@ -26,8 +26,10 @@ LONGEST_SAMPLE = 300
 BAR_UNITS = 10_000
 SHOWN = {  # how the bar shows the numbers of a "train" record
     "loss": ("loss {}", ".4f"),
-    "learning_rate": ("lr {}", ".1e"),
     "tokens_per_second": ("{} tok/s", ",.0f"),
+    "learning_rate": ("lr {}", ".1e"),
+    "padding": ("padding {}", ".1%"),
+    "data_wait": ("waits for data {}", ".1%"),
 }
 
 
@@ -223,7 +225,7 @@ class Progress:
         if fraction > first_fraction:
             left = (1 - fraction) * (seconds - first_seconds) / (fraction - first_fraction)
             parts.append(f"{left / 60:.1f} min left")
-        parts += [_shown(record, name) for name in ("tokens_per_second", "learning_rate") if name in record]
+        parts += [_shown(record, name) for name in SHOWN if name in record and name != "loss"]
         parts.append(f"{seconds / 60:.1f}" + (f"/{self._limit_minutes:g}" if self._limit_minutes else "") + " min")
         return "  ".join(parts)
 

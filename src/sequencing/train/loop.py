@@ -15,7 +15,7 @@ from torch import Tensor
 from sequencing.data.prefetch import prefetched
 from sequencing.data.sampling import Placed
 from sequencing.evaluate import METRICS
-from sequencing.loss import NORMALIZERS, coverage_loss, cross_entropy, disagreement, wide
+from sequencing.loss import NORMALIZERS, coverage_loss, cross_entropy, disagreement
 from sequencing.optim import clip, learning_rate, teacher_rate
 from sequencing.process import interruptible
 from sequencing.run_config import RunConfig
@@ -149,7 +149,7 @@ def losses_of(session: Session, batch: Batch) -> Losses:
     if settings.coverage:
         loss = loss + settings.coverage * coverage_loss(output.alignment.float(), mask)
     if settings.r_drop:
-        apart = disagreement(wide(output.logits).unflatten(0, (2, -1)), mask.chunk(2)[0])
+        apart = disagreement(output.logits.unflatten(0, (2, -1)), mask.chunk(2)[0])
         loss = loss + settings.r_drop / 2 * apart
     return Losses(loss / NORMALIZERS[settings.normalize](mask), total / passes)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from sequencing.data.corpus import Corpus, FilePrint, differences, overlap
+from sequencing.corpora.alignment_check import Pair, find_shift
+from sequencing.data.corpus import Corpus, Entry, FilePrint, differences, overlap
 from sequencing.data.sampling import encode
-from sequencing.data.store import INFO, Pairs, check_vocabularies, open_store, verify
+from sequencing.data.store import INFO, Pairs, check_vocabularies, open_store
+from sequencing.prepare.manifest import read_prepared
 from sequencing.run_config import RunConfig
 from sequencing.vocabularies import build_vocabularies, check_factors
 from sequencing_np.errors import DataError
@@ -20,7 +22,7 @@ from sequencing_np.vocab import Vocabulary, load_vocab, save_vocab
 from sequencing_np.weights import sha256
 
 Say = Callable[[str], object]
-TRAIN, DEV = "train", "dev.tsv"  # in a prepared folder: the store, and held-out text
+PLACES, RUN = 10, 100  # how many places of a corpus are looked at for shifted sides, and how many pairs at each
 
 
 class Material(NamedTuple):
@@ -54,31 +56,47 @@ def from_text(config: RunConfig, folder: Path, begun: bool, say: Say) -> Materia
             save_vocab(vocab, path)
     vocabs = (load_vocab(paths[0]), load_vocab(paths[1]))
     parts = [Corpus([part], "train", sources=sources) for part in data.train] if data.weights else [train]
-    entries = [part.entries() for part in parts]
+    runs: dict[str, list[list[Pair]]] = {}
+    entries = [watched(part.entries(), max(RUN, report.kept // PLACES), runs) for part in parts]
     pairs, dropped = encode(entries, vocabs, data.max_length, data.weights or (1.0,))
+    for name, found in runs.items():
+        if shift := find_shift(found):
+            say(f"warning: {shift.sentence(name)}")
     if dropped.count:
         say(f"{dropped.count:,} pairs of over {data.max_length} tokens left out (first: {', '.join(dropped.first)})")
     return Material(pairs, vocabs, dev, report.fingerprint)
 
 
+def watched(entries: Iterable[Entry], stride: int, runs: dict[str, list[list[Pair]]]) -> Iterator[Entry]:
+    """The same entries; of each file some runs are kept, to see whether its sides are shifted."""
+    for number, entry in enumerate(entries):
+        kept = runs.setdefault(entry.file, [])
+        if number % stride < RUN:
+            if number % stride == 0 or not kept:
+                kept.append([])
+            kept[-1].append((entry.source, entry.target))
+        yield entry
+
+
 def from_prepared(config: RunConfig, folder: Path, begun: bool, say: Say) -> Material:
     """The store is checked to the byte and mapped; the vocabularies are those that its ids belong to."""
-    data, prepared = config.data, Path(config.data.prepared)
-    vocabs = (load_vocab(prepared / VOCABULARIES[0]), load_vocab(prepared / VOCABULARIES[1]))
-    check_vocabularies(prepared / TRAIN, vocabs)
-    verify(prepared / TRAIN)
-    pairs = open_store(prepared / TRAIN)
-    say(f"train: {len(pairs):,} pairs of {prepared}")
+    data, prepared = config.data, read_prepared(Path(config.data.prepared), every_byte=True)
+    source, target = map(load_vocab, prepared.vocabularies)
+    vocabs = (source, target)
+    check_vocabularies(prepared.store, vocabs)
+    pairs = open_store(prepared.store)
+    say(f"train: {len(pairs):,} pairs of {prepared.folder}")
     cells = pairs.order.cells
     longer = int(cells.counts[np.maximum(cells.source, cells.target) > data.max_length].sum())
     if longer:
         say(f"{longer:,} pairs of over {data.max_length} tokens left out")
     for vocab, name in zip(vocabs, VOCABULARIES, strict=True):
         save_vocab(vocab, folder / name)
-    given = data.dev or ((str(prepared / DEV),) if (prepared / DEV).is_file() else ())
-    info = prepared / TRAIN / INFO  # it holds the check sums of all the others
+    dev = prepared.held_out("dev")
+    given = data.dev or ((str(dev),) if dev else ())
+    info = prepared.store / INFO  # it holds the check sums of all the others
     prints = (FilePrint(str(info), info.stat().st_size, sha256(info), len(pairs)),)
-    return Material(pairs, vocabs, held_out(given, vocabs[0].columns, say), prints)
+    return Material(pairs, vocabs, held_out(given, source.columns, say), prints)
 
 
 def held_out(files: tuple[str | tuple[str, ...], ...], sources: int, say: Say) -> Corpus | None:

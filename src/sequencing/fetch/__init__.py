@@ -1,0 +1,1 @@
+"""Public corpora, fetched from where their makers put them: `sequencing fetch`."""
