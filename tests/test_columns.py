@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pages import DOCS, fences
+from sentencepiece_models import BEGIN, model
 from sequencing.__main__ import main
 from sequencing.loading import load_translator
 from sequencing.run_config import read_run_config, run_config
@@ -25,7 +26,10 @@ from sequencing_np.factors import FactoredVocab
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.special import END, Special, Vocabulary
 from sequencing_np.subwords import BYTES, Subwords
+from sequencing_np.tokenizers.huggingface_vocab import import_tokenizer
+from sequencing_np.tokenizers.sentencepiece_vocab import import_model
 from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.unigram import Unigram
 from sequencing_np.vocab import VOCABULARIES
 from small_runs import CONFIG as SMALL
 from small_runs import write_config
@@ -35,6 +39,9 @@ EACH: dict[str, Vocabulary] = {
     "characters": Vocab(["a", " ", "<t>"], "", Special(4, 0, 3, 4), tags=["<t>"]),  # padded with EOS
     "factored": FactoredVocab(build_vocab(["a b <t>"], tags=["<t>"]), [["X", "Y"]]),
     "subwords": Subwords([*BYTES, "a", "\u2581", "\u2581a", "<t>"], tags=["<t>"]),
+    "unigram": Unigram([*BYTES, "a", "\u2581", "<t>"], [*[None] * 256, -1.0, -2.0, None], tags=["<t>"]),
+    "a SentencePiece model": import_model(model([*BEGIN, ("\u2581", -1, "normal"), ("a", -2, "normal")]), ["<t>"]),
+    "a tokenizer.json": import_tokenizer({"model": {"type": "WordLevel", "vocab": {"a": 0}}}, ["<t>"]),
 }
 TEXTS = st.sampled_from(["", " ", "a", " a  b", "<t>a c", "</s> x", "ä\u2028"])
 FACTORED = st.sampled_from(["", " ", "a|X", "  a|Y b|Z ", "<t>q|X"])

@@ -66,9 +66,9 @@ def test_the_vocabularies_are_those_of_the_folder(folder, tmp_path):
     assert config.vocab.source.level == "characters"
     material = gather(config, tmp_path, False, print)
     assert material.vocabs[0].tokens == load_vocab(folder / "source.vocab.json").tokens
-    with pytest.raises(ConfigError, match=r"vocab\.source: the prepared folder brings its vocabularies"):
+    with pytest.raises(ConfigError, match=r"vocab\.source\.min_count = 7: the prepared folder brings its vocab"):
         on_prepared(folder, "vocab.source.min_count=7")
-    with pytest.raises(ConfigError, match=r"prepare\.json is not there; name a folder of sequencing prepare"):
+    with pytest.raises(ConfigError, match=r"prepare\.json is not there; name a folder that"):
         on_prepared(folder, "data.prepared=elsewhere")
 
 

@@ -49,6 +49,7 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "vocab.source.factors": [-1],
     "vocab.source.factor_separator": ["", " ", "a b"],
     "vocab.source.dropout": [-0.1, 1.0, 0.1],
+    "vocab.source.algorithm": ["bp", "", "unigram"],
     "vocab.source.columns": [0, -1],
     "train.batch_tokens": [0, -1],
     "train.steps": [-1],

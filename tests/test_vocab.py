@@ -1,6 +1,7 @@
 """vocab: no text makes a special id, files are checked line by line, and what is saved says everything."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentencepiece_models import BEGIN, model
 from sequencing_np.columns import ColumnsVocab
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.factors import FactoredVocab
 from sequencing_np.subwords import BYTES, Subwords
 from sequencing_np.text import write_lines
+from sequencing_np.tokenizers.huggingface_vocab import import_tokenizer
+from sequencing_np.tokenizers.sentencepiece_vocab import import_model
+from sequencing_np.unigram import Unigram
 from sequencing_np.vocab import (
     LAYOUTS,
     VOCABULARIES,
@@ -284,6 +289,20 @@ def test_printed_vocabulary_is_read_back(tmp_path_factory: pytest.TempPathFactor
 # --- vocabulary files as JSON ---------------------------------------------------------------------------------------
 
 
+PIECES = model([*BEGIN, ("<b>", 0, "control"), ("\u2581", -1, "normal"), ("a", -2, "normal"), ("ab", -3, "normal")])
+TOKENIZER = {
+    "version": "1.0",
+    "added_tokens": [{"id": 1, "content": "<b>", "special": True}],
+    "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]},
+    "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"},
+    "model": {
+        "type": "BPE",
+        "unk_token": "<unk>",
+        "vocab": {"<unk>": 0, "<b>": 1, "\u2581": 2, "a": 3, "b": 4, "ab": 5},
+        "merges": [["a", "b"]],
+    },
+    "decoder": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"},
+}
 EXAMPLES: dict[str, Vocabulary] = {
     "words": build_vocab(["a b c", "a ä", "</s> \u2028 null"]),
     "characters": Vocab(["a", " ", "\t", '"', "\\"], "", Special(6, 0, 3, 6)),
@@ -292,6 +311,10 @@ EXAMPLES: dict[str, Vocabulary] = {
     "subwords with tags": Subwords([*BYTES, "ab", "\u2581a", "c"], [None] * 257 + [0, None], tags=["ab"]),
     "factored": FactoredVocab(build_vocab(["a b <a> c", "ä"], tags=["<a>"]), [["X", "Y"]]),
     "columns": ColumnsVocab(build_vocab(["a b <a>", "ä"], tags=["<a>"]), 2),
+    "unigram": Unigram([*BYTES, "\u2581", "a", "b", "ab"], [*[None] * 256, -1.0, -2.5, -3.0, -4.25]),
+    "unigram with tags": Unigram([*BYTES, "ab", "a"], [*[None] * 257, -1.0], tags=["ab"]),
+    "sentencepiece": import_model(PIECES, ["<a>", "<b>"]),
+    "huggingface": import_tokenizer(TOKENIZER, ["<a>", "<b>"]),
     "columns of characters": ColumnsVocab(Vocab(["a", " "], "", Special(4, 0, 3, 4)), 3),
 }
 PROBES = ["a b c", "ä \u2028 x", "", " ab  a ", '\t"\\</s> null']
@@ -308,6 +331,9 @@ def test_saved_is_loaded(example: str, tmp_path: Path) -> None:
     again = load_vocab(path)
     assert again.to_json() == vocab.to_json() and type(again) is type(vocab)
     assert (again.tags, again.factor_sizes, again.columns) == (vocab.tags, vocab.factor_sizes, vocab.columns)
+    assert [again.encode(probe) for probe in probes] == [vocab.encode(probe) for probe in probes]
+    again = pickle.loads(pickle.dumps(vocab))  # as processes that share the work get it
+    assert again.to_json() == vocab.to_json()
     assert [again.encode(probe) for probe in probes] == [vocab.encode(probe) for probe in probes]
     path.write_bytes(json.dumps(vocab.to_json()).encode())  # as other programs would write it
     assert load_vocab(path).to_json() == vocab.to_json()
@@ -458,7 +484,21 @@ def test_damaged_subwords(tmp_path_factory: pytest.TempPathFactory, data: st.Dat
         max_leaves=9,
     ),
     st.sampled_from(
-        ["format", "kind", "delimiter", "special", "tokens", "counts", "ranks", "tags", "separator", "words", "factors"]
+        [
+            *["format", "kind", "delimiter", "special", "tokens", "counts", "ranks", "tags", "separator", "words"],
+            *[
+                "factors",
+                "scores",
+                "pieces",
+                "types",
+                "model",
+                "normalizer",
+                "added_tokens",
+                "pre_tokenizer",
+                "decoder",
+            ],
+            *["byte_fallback", "whitespace_as_suffix"],
+        ]
     ),
 )
 def test_any_value_under_any_key(value: Any, key: str) -> None:

@@ -62,13 +62,14 @@ class SideConfig:
     delimiter: str = ""  # of level "delimited": what stands between two tokens
     size: int = 32_000  # ids at most
     min_count: int = 1  # rarer tokens become UNK
-    file: str = ""  # read from this file instead: `token` or `token<TAB>count` lines, or a .json vocabulary;
-    # relative to the configuration file, as data is
+    file: str = ""  # read from this file instead: `token` or `token<TAB>count` lines, a .json vocabulary, a
+    # SentencePiece model or a tokenizer.json; relative to the configuration file, as data is
     tags: tuple[str, ...] = ()  # always one token of their own, such as <2de>; never left out of the vocabulary
     factors: int = 0  # of the source only: how many stand after each word, as in word|factor1|factor2
     factor_separator: str = "|"  # what stands between them
     dropout: float = 0.0  # of level "subwords", while training: share of merges that are left out, each time anew
     columns: int = 1  # of the source only: how many texts a source is, with tabs between them
+    algorithm: str = "bpe"  # of level "subwords": how they are learnt, a row of ALGORITHMS
 
     def __post_init__(self) -> None:
         choose(dict.fromkeys(LEVELS), self.level, "level")
@@ -81,6 +82,12 @@ class SideConfig:
             not self.dropout or self.level == "subwords",
             f"dropout {self.dropout}: leaves out merges of subwords, and level {self.level!r} has none; "
             'set level = "subwords", or leave dropout out',
+        )
+        choose(dict.fromkeys(ALGORITHMS), self.algorithm, "algorithm")
+        require(
+            self.level == "subwords" or self.algorithm == ALGORITHMS[0],
+            f"algorithm {self.algorithm!r}: says how subwords are learnt, and level {self.level!r} has none; "
+            'set level = "subwords", or leave algorithm out',
         )
         require(self.columns >= 1, f"columns {self.columns}: must be 1 (one text) or more")
         tab = self.columns > 1 and "\t" in self.separator
@@ -104,6 +111,7 @@ class SideConfig:
 
 
 LEVELS = ("words", "characters", "delimited", "subwords")
+ALGORITHMS = ("bpe", "unigram")  # byte pairs, or the unigram language model
 FACTORED = ("words", "delimited")  # those of which a token may have factors
 
 
@@ -238,27 +246,35 @@ def run_config(values: dict[str, Any], origin: Origin) -> RunConfig:
 def read_run_config(path: str | Path, settings: Iterable[str] = ()) -> RunConfig:
     """The configuration in a TOML file (or in the config.json of a run) with `key=value` settings laid over it."""
     values, origin = (read_json if Path(path).suffix == ".json" else read_toml)(path)
-    config = run_config(override(values, settings), origin)
-    folder = Path(path).resolve().parent
+    values, folder = override(values, settings), Path(path).resolve().parent
+    config = run_config(with_prepared(values, folder), origin)
     sides = {name: getattr(config.vocab, name) for name in ("source", "target")}
     found = {name: replace(side, file=str(folder / side.file)) for name, side in sides.items() if side.file}
-    config = replace(config, data=located(config.data, folder), vocab=replace(config.vocab, **found))
-    return with_prepared(config) if config.data.prepared else config
+    return replace(config, data=located(config.data, folder), vocab=replace(config.vocab, **found))
 
 
-def with_prepared(config: RunConfig) -> RunConfig:
-    """The configuration with the vocabularies of the folder that was prepared; their dropout alone is the run's."""
-    sides = {name: getattr(config.vocab, name) for name in ("source", "target")}
-    path = Path(config.data.prepared) / "prepare.json"
+def with_prepared(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The values with the vocabularies of the folder that was prepared, if one was; their dropout is the run's own."""
+    data = values.get("data")
+    prepared = data.get("prepared") if isinstance(data, dict) else None
+    if not prepared or not isinstance(prepared, str):
+        return values
+    path = folder / prepared / "prepare.json"
     if not path.is_file():
-        raise ConfigError(f"data.prepared: {path} is not there; name a folder of sequencing prepare")
-    values, found = read_json(path)
-    made = build(VocabConfig, values.get("vocab", {}), found, ("vocab",))
-    for name, side in sides.items():
-        if replace(side, dropout=0.0) not in (SideConfig(), replace(getattr(made, name), dropout=0.0)):
-            raise ConfigError(f"vocab.{name}: the prepared folder brings its vocabularies; say dropout alone here")
-    both = {name: replace(getattr(made, name), dropout=side.dropout) for name, side in sides.items()}
-    return replace(config, vocab=replace(made, **both))
+        raise ConfigError(f"data.prepared: {path} is not there; name a folder that `sequencing prepare` has made")
+    made, _ = read_json(path)
+    vocab = made["vocab"]
+    for side, given in values.get("vocab", {}).items():
+        for key, value in given.items() if isinstance(given, dict) else [("", given)]:
+            own = vocab[side].get(key) if isinstance(vocab.get(side), dict) else vocab.get(side)
+            if key != "dropout" and value != own:
+                raise ConfigError(
+                    f"vocab.{side}{key and '.'}{key} = {value!r}: the prepared folder brings its vocabularies; "
+                    "say dropout alone here"
+                )
+    given = values.get("vocab", {})
+    both = {side: {**vocab[side], **given.get(side, {})} for side in ("source", "target")}
+    return {**values, "vocab": {**vocab, **both}}
 
 
 def located(data: DataConfig, folder: Path) -> DataConfig:

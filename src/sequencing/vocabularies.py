@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from itertools import chain
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -15,8 +14,9 @@ from sequencing.run_config import SideConfig, VocabConfig
 from sequencing_np.columns import TAB, ColumnsVocab, counted
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.factors import FactoredVocab, FactorReader
+from sequencing_np.foreign import import_vocab, is_whole_vocab
 from sequencing_np.model import ModelConfig
-from sequencing_np.vocab import Vocab, Vocabulary, build_vocab, load_vocab, read_vocab
+from sequencing_np.vocab import Vocab, Vocabulary, build_vocab, read_vocab
 
 Lines = Callable[[], Iterator[str]]
 
@@ -61,12 +61,12 @@ def check_factors(config: SideConfig, corpus: Corpus) -> None:
 
 def build_side(config: SideConfig, lines: Iterator[str]) -> Vocabulary:
     """One vocabulary, as its configuration describes it; where a source is several texts, `lines` are its texts."""
-    if Path(config.file).suffix == ".json":
-        return agreeing(load_vocab(config.file), config)
+    if config.file and is_whole_vocab(config.file):
+        return agreeing(import_vocab(config.file, config.tags), config)
     if config.factors:
         return build_factored(config, lines, iter(()))
     if config.level == "subwords" and not config.file:
-        return train_subwords(lines, config.size, tags=config.tags)
+        return train_subwords(lines, config.size, algorithm=config.algorithm, tags=config.tags)
     return build_words(config, lines)
 
 
@@ -136,7 +136,7 @@ def build_vocabularies(config: VocabConfig, corpus: Corpus) -> tuple[Vocabulary,
                 "give the vocabulary of one text, as the target's is"
             )
         return in_columns(joint, columns), joint
-    if Path(config.source.file).suffix == ".json":
+    if config.source.file and is_whole_vocab(config.source.file):
         raise ConfigError("vocab.joint = true with factors: vocab.source.file must be lines of words, not .json")
     factored = build_factored(config.source, source_lines(corpus), target_lines(corpus))
     return in_columns(factored, columns), factored.words

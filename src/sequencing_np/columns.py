@@ -13,11 +13,17 @@ from sequencing_np.errors import DataError
 from sequencing_np.factors import FactoredVocab
 from sequencing_np.special import END, FORMAT, Vocabulary
 from sequencing_np.subwords import Subwords
+from sequencing_np.tokenizers.huggingface_vocab import HuggingFaceVocab
+from sequencing_np.tokenizers.sentencepiece_vocab import SentencePieceVocab
+from sequencing_np.unigram import Unigram
 
 SINGLE: dict[str, type[Vocabulary]] = {  # the vocabularies of one text: what columns can be made of
     "delimited": Vocab,
     "factored": FactoredVocab,
     "subword": Subwords,
+    "unigram": Unigram,
+    "sentencepiece": SentencePieceVocab,
+    "huggingface": HuggingFaceVocab,
 }
 TAB = "\t"
 KEYS = ("format", "kind", "columns", "each")

@@ -16,18 +16,20 @@ from random import Random
 from sequencing_np.config import require
 
 
-def merge(word: str, ranks: Mapping[str, int]) -> list[str]:
-    """Join neighbours while any two make a token."""
+def merge(word: str, ranks: Mapping[str, float], halves: dict[str, tuple[str, str]] | None = None) -> list[str]:
+    """Join neighbours while any two make a token. `halves` gets the last two that were seen to make each token."""
     parts = list(word)
     after = list(range(1, len(parts) + 1))  # the part that follows, a part that was joined to the left is ""
     before = list(range(-1, len(parts) - 1))
-    agenda: list[tuple[int, int, int, str]] = []
+    agenda: list[tuple[float, int, int, str]] = []
 
     def propose(left: int, right: int) -> None:
         joined = parts[left] + parts[right]
         rank = ranks.get(joined)
         if rank is not None:
             heapq.heappush(agenda, (rank, left, right, joined))
+            if halves is not None:
+                halves[joined] = parts[left], parts[right]
 
     for left in range(len(parts) - 1):
         propose(left, left + 1)
@@ -37,11 +39,11 @@ def merge(word: str, ranks: Mapping[str, int]) -> list[str]:
             continue  # one of the two has been joined to another since
         parts[left], parts[right] = joined, ""
         after[left] = after[right]
+        if before[left] >= 0:
+            propose(before[left], left)
         if after[left] < len(parts):
             before[after[left]] = left
             propose(left, after[left])
-        if before[left] >= 0:
-            propose(before[left], left)
     return [part for part in parts if part]
 
 
@@ -77,7 +79,7 @@ class Drops:
         return dropped
 
 
-def merge_some(word: str, ranks: Mapping[str, int], drops: Drops) -> list[str]:
+def merge_some(word: str, ranks: Mapping[str, float], drops: Drops) -> list[str]:
     """Join neighbours, each time the first two in the order that are not dropped, until all that make a token are."""
     parts = list(word)
     size, rank_of = len(parts), ranks.get

@@ -11,11 +11,12 @@ from random import Random
 from typing import Any, NamedTuple, Self
 
 from sequencing_np.errors import DataError
-from sequencing_np.special import END, FORMAT, UNKNOWN, Special, content, lone_surrogate, parse, place, tag_pattern
+from sequencing_np.piece_table import BYTES, SPACE, PieceTable, check_text
+from sequencing_np.special import END, FORMAT, Special, parse
 from sequencing_np.subword_merges import Drops, merge, merge_some
 
-SPACE = "\u2581"
-BYTES = {f"<0x{byte:02X}>": byte for byte in range(256)}
+__all__ = ["BYTES", "SPACE", "Subwords"]
+
 CACHED_WORDS = 1 << 17
 CACHED_LENGTH = 64
 
@@ -46,41 +47,14 @@ class Subwords:
         special: Special = Special(),
         tags: Sequence[str] = (),
     ) -> None:
-        self.special = special
-        self.tokens = place(tokens, special)
-        self._pattern, self.tags = tag_pattern(tags, SPACE), tuple(tags)
-        self._tag_ids: dict[str, int] = {}
-        given = iter(range(len(tokens)) if ranks is None else _checked(tokens, ranks, tags))
-        self._ids: dict[str, int] = {}
+        self._table = PieceTable(tokens, special, tags)
+        self.special, self.tokens, self.tags = special, self._table.tokens, self._table.tags
+        given = range(len(tokens)) if ranks is None else _checked(tokens, ranks, tags)
         self._ranks: dict[str, int] = {}
-        self._byte_ids = [0] * 256
-        self._bytes = [b""] * len(self.tokens)
-        self._bytes[special.unk] = UNKNOWN.encode()
-        missing = set(BYTES)
-        for token_id, token in enumerate(self.tokens):
-            if token is None:
-                continue
-            rank = next(given)
-            if token in BYTES:
-                missing.remove(token)
-                self._byte_ids[BYTES[token]] = token_id
-                self._bytes[token_id] = bytes([BYTES[token]])
-                continue
-            if token in tags:
-                self._tag_ids[token], self._bytes[token_id] = token_id, token.encode()
-                continue
-            if " " in token or SPACE in token[1:]:
-                raise DataError(f"id {token_id}: the token {token!r} holds a space that is not U+2581 at its start")
+        for token, rank in zip(tokens, given, strict=True):
             text = token.replace(SPACE, " ")
-            self._ids[text] = token_id
-            self._bytes[token_id] = text.encode()
-            if rank is not None and len(text) > 1:
+            if rank is not None and len(text) > 1 and text in self._table.ids:
                 self._ranks[text] = rank
-        if missing:
-            raise DataError(f"the byte token {min(missing)} is missing; all 256 from <0x00> to <0xFF> must be there")
-        for tag in tags:
-            if tag not in self._tag_ids:
-                raise DataError(f"the tag {tag!r} has no id of its own; it must be one of the tokens, and no byte")
         self._cache: dict[str, tuple[int, ...]] = {}  # forgotten when full; what is in it never changes an answer
         self._spelt: dict[str, Spelt] = {}  # the same for `sample`
 
@@ -91,16 +65,11 @@ class Subwords:
         """Ids of a text, with EOS at the end. No text can produce a special id."""
         ids = [self.special.bos] if bos else []
         known = self._cache.get
-        head, *rest = self._pattern.split(text) if self._pattern else [text]
-        for word in head.split(" ") if head else ():  # no merge crosses the start of a word
-            ids += known(word) or self._learn(word)
-        for position, part in enumerate(rest):
-            if position % 2 == 0:
-                ids.append(self._tag_ids[part])
-                continue
-            stuck, *words = part.split(" ")  # the first follows its tag without a space
-            ids += self._spell(stuck)
-            for word in words:
+        for tag, stuck, words in self._table.parts(text):
+            if tag is not None:
+                ids.append(tag)
+                ids += self._spell(stuck)
+            for word in words:  # no merge crosses the start of a word
                 ids += known(word) or self._learn(word)
         ids.append(self.special.eos)
         return ids
@@ -112,15 +81,10 @@ class Subwords:
         """
         drops = Drops(dropout, generator)
         ids: list[int] = []
-        head, *rest = self._pattern.split(text) if self._pattern else [text]
-        for word in head.split(" ") if head else ():
-            ids += self._sampled(" " + word, drops)
-        for position, part in enumerate(rest):
-            if position % 2 == 0:
-                ids.append(self._tag_ids[part])
-                continue
-            stuck, *words = part.split(" ")
-            ids += self._sampled(stuck, drops)
+        for tag, stuck, words in self._table.parts(text):
+            if tag is not None:
+                ids.append(tag)
+                ids += self._sampled(stuck, drops)
             for word in words:
                 ids += self._sampled(" " + word, drops)
         ids.append(self.special.eos)
@@ -128,12 +92,11 @@ class Subwords:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids before the first EOS; bytes that are no UTF-8 become U+FFFD."""
-        pieces = [self._bytes[token_id] for token_id in content(ids, self.special, len(self.tokens))]
-        return b"".join(pieces).decode("utf-8", "replace").removeprefix(" ")
+        return self._table.decode(ids)
 
     def tokens_of(self, ids: Iterable[int]) -> list[str]:
         """The tokens of the ids before the first EOS, UNK as "<unk>"; PAD and BOS are left out."""
-        return [self.tokens[token_id] or UNKNOWN for token_id in content(ids, self.special, len(self.tokens))]
+        return self._table.tokens_of(ids)
 
     def pieces(self, text: str) -> list[str]:
         """The text as encode splits it: one piece for each id that encode returns."""
@@ -152,36 +115,22 @@ class Subwords:
         """The ids of a word as it stands, merges dropped."""
         spelt = self._spelt.get(word)
         if spelt is None:
-            self._check(word)
+            check_text(word)
             parts = merge(word, self._ranks)
-            spelt = Spelt(self._ids_of(parts), len(word) - len(parts))
+            spelt = Spelt(self._table.ids_of(parts), len(word) - len(parts))
             if len(word) <= CACHED_LENGTH:
                 if len(self._spelt) >= CACHED_WORDS:
                     self._spelt.clear()
                 self._spelt[word] = spelt
         if drops.quiet < spelt.merges:
-            return self._ids_of(merge_some(word, self._ranks, drops))
+            return self._table.ids_of(merge_some(word, self._ranks, drops))
         drops.quiet -= spelt.merges
         return spelt.ids
 
     def _spell(self, word: str) -> list[int]:
         """The ids of a word as it stands."""
-        self._check(word)
-        return self._ids_of(merge(word, self._ranks))
-
-    def _check(self, word: str) -> None:
-        if (surrogate := lone_surrogate(word)) is not None:
-            raise DataError(f"the text {word[:40]!r} holds {surrogate}, half a surrogate pair, which is no character")
-
-    def _ids_of(self, parts: Iterable[str]) -> list[int]:
-        """The ids of what a word was merged to."""
-        ids: list[int] = []
-        for part in parts:
-            if part in self._ids:
-                ids.append(self._ids[part])
-            else:
-                ids += [self._byte_ids[byte] for byte in part.encode()]
-        return ids
+        check_text(word)
+        return self._table.ids_of(merge(word, self._ranks))
 
     def to_json(self) -> dict[str, Any]:
         """What from_json reads."""

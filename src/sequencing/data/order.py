@@ -20,6 +20,7 @@ import numpy as np
 from sequencing.data.lengths import Cells
 
 WIDTHS = (1, 2, 3, 4, 6)  # target lengths that may share a strip; that with the least padding is taken
+FULL = 0.7  # of the budget: a batch that has so much may end
 ROUNDS = 6
 GOLDEN = 0x9E3779B97F4A7C15
 WORD = (1 << 64) - 1
@@ -101,7 +102,8 @@ def laid_out(cells: Cells, used: np.ndarray, width: int) -> Layout:
 def cut(layout: Layout, counts: np.ndarray, budget: int) -> Iterator[tuple[int, int, int]]:
     """Batches as (first place, rows, padded tokens of a row), so that rows x tokens stays within the budget.
 
-    `counts` are the rows of each block. A row longer than the budget stands alone.
+    `counts` are the rows of each block. A batch that is nearly full ends where a block does, for a row of another length
+    would make all its rows longer. A row longer than the budget stands alone.
     """
     place = start = source = target = 0
     for block, count in enumerate(counts.tolist()):
@@ -109,7 +111,8 @@ def cut(layout: Layout, counts: np.ndarray, budget: int) -> Iterator[tuple[int, 
         while count:
             longer, wider = max(source, own_source), max(target, own_target)
             room = budget // (longer + wider) - (place - start)
-            if room <= 0 and place > start:
+            nearly = (place - start) * (source + target) >= FULL * budget and longer + wider > source + target
+            if place > start and (room <= 0 or nearly):
                 yield start, place - start, source + target
                 start, source, target = place, 0, 0
                 continue

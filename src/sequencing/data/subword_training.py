@@ -1,4 +1,4 @@
-"""Learns subwords from text with SentencePiece's byte-pair trainer, and hands them over as Subwords.
+"""Learns subwords from text with SentencePiece, and hands them over as Subwords (byte pairs) or Unigram.
 
 The same lines give the same subwords, bit for bit: one thread, no sampling. SentencePiece is needed here alone, never
 to read or apply what was learnt.
@@ -6,12 +6,15 @@ to read or apply what was learnt.
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from sequencing_np.config import choose
 from sequencing_np.errors import ConfigError, DataError
+from sequencing_np.piece_table import BYTES, SPACE
 from sequencing_np.special import Special, tag_pattern
-from sequencing_np.subwords import BYTES, SPACE, Subwords
+from sequencing_np.subwords import Subwords
+from sequencing_np.unigram import Unigram
 
 MAX_LINE_BYTES = 1 << 20  # SentencePiece leaves out longer lines
 
@@ -20,33 +23,44 @@ def train_subwords(
     lines: Iterable[str],
     size: int,
     *,
+    algorithm: str = "bpe",
     character_coverage: float = 0.9995,
     special: Special = Special(),
     tags: Sequence[str] = (),
-) -> Subwords:
+) -> Subwords | Unigram:
     """Subwords with exactly `size` ids, the special ones, 256 bytes and the tags included.
 
-    `character_coverage` is the share of the text whose characters get tokens; the rest is spelt in bytes. Tags are
-    taken out of the text first; what stands on both sides of one is learnt from as if it were two lines.
+    `algorithm` is a row of ALGORITHMS. `character_coverage` is the share of the text whose characters get tokens; the
+    rest is spelt in bytes. Tags are taken out of the text first; what stands on both sides of one is learnt from as if
+    it were two lines.
     """
     pattern = tag_pattern(tags, SPACE)
     if wrong := sorted(set(tags) & set(BYTES)):
         raise ConfigError(f"the tag {wrong[0]!r} is the name of a byte; choose another text")
     if pattern is not None:  # SentencePiece puts a space in front of each part, as encoding does of each line
         lines = (part.removeprefix(" ") for line in lines for part in pattern.split(line)[::2])
-    model = train_sentencepiece(lines, size, character_coverage=character_coverage, special=special, reserved=len(tags))
-    return import_sentencepiece(model, special, tags)
+    choose(ALGORITHMS, algorithm, "algorithm")
+    model = train_sentencepiece(
+        lines,
+        size,
+        algorithm=algorithm,
+        character_coverage=character_coverage,
+        special=special,
+        reserved=len(tags),
+    )
+    return ALGORITHMS[algorithm](model, special, tags)
 
 
 def train_sentencepiece(
     lines: Iterable[str],
     size: int,
     *,
+    algorithm: str = "bpe",
     character_coverage: float = 0.9995,
     special: Special = Special(),
     reserved: int = 0,
 ) -> bytes:
-    """A serialised SentencePiece model that encodes as the Subwords imported from it (U+2581 in a text apart).
+    """A serialised SentencePiece model that encodes as the vocabulary imported from it (U+2581 in a text apart).
 
     Of its `size` ids, `reserved` are left to others.
     """
@@ -64,7 +78,7 @@ def train_sentencepiece(
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(source),
             model_writer=model,
-            model_type="bpe",
+            model_type=algorithm,
             vocab_size=size - reserved,
             hard_vocab_limit=False,
             character_coverage=character_coverage,
@@ -92,16 +106,34 @@ def train_sentencepiece(
 
 
 def import_sentencepiece(model: bytes, special: Special, tags: Sequence[str] = ()) -> Subwords:
-    """The subwords of a serialised SentencePiece model as train_sentencepiece makes it, after the tags."""
-    processor = _sentencepiece().SentencePieceProcessor(model_proto=model)
-    ids = [token_id for token_id in range(processor.get_piece_size()) if token_id not in special]
-    tokens = [processor.id_to_piece(token_id) for token_id in ids]
+    """The subwords of a serialised byte-pair model as train_sentencepiece makes it, after the tags."""
+    tokens, scores = _ordinary(model, special)
     merged = [row for row, token in enumerate(tokens) if len(token) > 1 and token not in BYTES]
-    merged.sort(key=lambda row: -processor.get_score(ids[row]))
+    merged.sort(key=lambda row: -scores[row])
     ranks: list[int | None] = [None] * len(tokens)
     for rank, row in enumerate(merged):
         ranks[row] = rank
     return Subwords([*tags, *tokens], [*[None] * len(tags), *ranks], special, tags)
+
+
+def import_unigram(model: bytes, special: Special, tags: Sequence[str] = ()) -> Unigram:
+    """The pieces of a serialised unigram model as train_sentencepiece makes it, after the tags."""
+    tokens, scores = _ordinary(model, special)
+    scored = [None if token in BYTES else score for token, score in zip(tokens, scores, strict=True)]
+    return Unigram([*tags, *tokens], [*[None] * len(tags), *scored], special, tags)
+
+
+ALGORITHMS: dict[str, Callable[[bytes, Special, Sequence[str]], Subwords | Unigram]] = {
+    "bpe": import_sentencepiece,
+    "unigram": import_unigram,
+}
+
+
+def _ordinary(model: bytes, special: Special) -> tuple[list[str], list[float]]:
+    """All tokens but the special ones in the order of their ids, and their scores."""
+    processor = _sentencepiece().SentencePieceProcessor(model_proto=model)
+    ids = [token_id for token_id in range(processor.get_piece_size()) if token_id not in special]
+    return [processor.id_to_piece(token_id) for token_id in ids], [processor.get_score(token_id) for token_id in ids]
 
 
 class _Source:

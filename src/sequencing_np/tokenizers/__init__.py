@@ -1,0 +1,1 @@
+"""Tokenizers of other programs: SentencePiece models and Hugging Face tokenizer.json files, in plain Python."""
