@@ -9,7 +9,7 @@ import pytest
 
 from pages import DOCS, fences
 from sequencing.fetch.archive import fault_of
-from sequencing.fetch.catalogue import OWN, TAKES, Listed, Output, RemoteFile, read_catalogue, want
+from sequencing.fetch.catalogue import OWN, TAKES, Listed, MadeFile, RemoteFile, read_catalogue, want
 from sequencing.fetch.conversions import CONVERSIONS, ENCODINGS
 from sequencing_np.errors import ConfigError, UsageError
 
@@ -101,7 +101,7 @@ def test_the_page_has_the_form_of_a_catalogue(tmp_path) -> None:
     assert want(read(tmp_path, example), None).outputs[0].name == "minutes.tsv"
     text = page.read_text("utf-8")
     own = text[text.index("## A catalogue of one's own") :]
-    keys = {field.name for kind in (Listed, Output, RemoteFile) for field in fields(kind)}
+    keys = {field.name for kind in (Listed, MadeFile, RemoteFile) for field in fields(kind)}
     codes = {f"{{{code}}}" for takes in TAKES.values() for code in takes.codes}
     for name in keys | codes | {*TAKES, *CONVERSIONS, *ENCODINGS}:
         assert f"`{name}`" in own, name

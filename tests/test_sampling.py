@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sequencing.data.corpus import Corpus, Counted, Entry
+from sequencing.data.encoding import encode
 from sequencing.data.prefetch import prefetched
-from sequencing.data.sampling import BatchStream, Placed, Position, SamplingOptions, encode, eval_batches, even_parts
+from sequencing.data.sampling import BatchStream, Placed, Position, SamplingOptions, eval_batches, even_parts
 from sequencing.data.store import Encoded, open_store, write_store
 from sequencing_np.batch import PadIds, in_order, padding_share
 from sequencing_np.errors import ConfigError, DataError

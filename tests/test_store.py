@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sequencing.data.encoding import in_memory
 from sequencing.data.store import (
     INFO,
     Encoded,
     Pairs,
     StoreCorpus,
     check_vocabularies,
-    in_memory,
     open_store,
     verify,
     write_store,

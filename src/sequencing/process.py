@@ -1,13 +1,16 @@
-"""What a process asks of its operating system: to be told to stop, and to keep the memory it has freed."""
+"""What a process asks of its operating system: to be told to stop, to end with its parent, to keep freed memory."""
 
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
 
@@ -54,3 +57,17 @@ def interruptible() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def settle_worker() -> None:
+    """To be called in a worker process: it leaves Ctrl-C to its parent, and ends when that is gone, killed even."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=leave_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def leave_with(sentinel: int) -> None:
+    """Ends this process once the one of the sentinel has ended."""
+    wait([sentinel])
+    os._exit(1)

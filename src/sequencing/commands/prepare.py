@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sequencing.commands.settings import add_set_option
 from sequencing_np.commands.streams import write_output
 from sequencing_np.errors import UsageError
 
@@ -30,14 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dev", type=int, metavar="N", help="pairs to hold out for validation")
     parser.add_argument("--test", type=int, metavar="N", help="pairs to hold out for the test")
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one for each core)")
-    parser.add_argument(
-        "--set",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="key=value",
-        help="lay a value over the configuration's; values are TOML, or else text",
-    )
+    add_set_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

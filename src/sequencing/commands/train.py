@@ -6,6 +6,7 @@ FOLDER gets the resolved configuration, the metrics, the models `best` and `last
 import argparse
 from pathlib import Path
 
+from sequencing.commands.settings import add_set_option
 from sequencing.run_config import read_run_config
 
 EXAMPLES = """
@@ -19,14 +20,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="a TOML file")
     parser.add_argument("--run", required=True, metavar="FOLDER", help="the folder of the run; made if it is not there")
-    parser.add_argument(
-        "--set",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="key=value",
-        help="lay a value over the configuration's; values are TOML, or else text",
-    )
+    add_set_option(parser)
     parser.add_argument(
         "--accept-changed-data",
         action="store_true",

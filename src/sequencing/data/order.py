@@ -102,8 +102,8 @@ def laid_out(cells: Cells, used: np.ndarray, width: int) -> Layout:
 def cut(layout: Layout, counts: np.ndarray, budget: int) -> Iterator[tuple[int, int, int]]:
     """Batches as (first place, rows, padded tokens of a row), so that rows x tokens stays within the budget.
 
-    `counts` are the rows of each block. A batch that is nearly full ends where a block does, for a row of another length
-    would make all its rows longer. A row longer than the budget stands alone.
+    `counts` are the rows of each block. A batch that is nearly full ends where a block does, for others would make
+    its rows longer. A row longer than the budget stands alone.
     """
     place = start = source = target = 0
     for block, count in enumerate(counts.tolist()):

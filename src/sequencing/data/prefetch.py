@@ -6,9 +6,6 @@ Batch n is the same whoever makes it, so any number of workers gives the same st
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -16,6 +13,7 @@ from functools import partial
 from itertools import groupby
 
 from sequencing.data.sampling import POOL, START, BatchStream, Placed, Position
+from sequencing.process import settle_worker
 
 AHEAD = 2  # chunks that are ready, or being made, for each worker
 CHUNK = 8  # batches that are made at once
@@ -64,18 +62,9 @@ WORK: list[BatchStream] = []  # of a worker process: its stream, received once
 
 
 def begin_worker(stream: BatchStream) -> None:
-    """Prepare a worker process: the terminal's interrupt is its parent's affair, and so is its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    """Prepare a worker process."""
+    settle_worker()
     WORK.append(stream)
-
-
-def end_with_parent() -> None:
-    """Leave when the parent has gone, killed or not."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(0)
 
 
 def worked(positions: list[Position], rank: int) -> list[Placed]:

@@ -10,24 +10,21 @@ Knows nothing of files (the store and the corpus do) and nothing of models.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
 import numpy as np
 
-from sequencing.data.corpus import Counted, Entry
 from sequencing.data.order import OrderOptions, Plan, best_layout
-from sequencing.data.store import Encoded, Pairs, StoreCorpus, in_memory
+from sequencing.data.store import Pairs
 from sequencing_np.batch import (
     Batch,
     PadIds,
     Ragged,
     length_batches,
     make_batch,
-    offsets_of,
     ragged,
     token_batches,
 )
@@ -191,37 +188,6 @@ def require_pairs(stream: BatchStream) -> None:
             f"no pair has at most {stream.options.max_length} tokens on both sides ({len(stream.pairs)} are longer); "
             "raise max_length, or look at how the text is cut into tokens"
         )
-
-
-class Encoding(NamedTuple):
-    """A corpus as ids."""
-
-    pairs: Pairs
-    dropped: Counted  # pairs of which a side has too many tokens
-
-
-def encode(
-    parts: Sequence[Iterable[Entry]], vocabs: tuple[Vocabulary, Vocabulary], max_length: int, weights: Sequence[float]
-) -> Encoding:
-    """The pairs of one or more corpora, in memory; what is longer than `max_length` tokens a side is left out."""
-    dropped, encoded = Counted(), []
-    for number, entries in enumerate(parts):
-        flat, lengths = (array("i"), array("i")), (array("q"), array("q"))
-        for source, target, file, line in entries:
-            rows = vocabs[0].encode(source), vocabs[1].encode(target)
-            if max(map(len, rows)) > max_length:
-                dropped.note(file, line)
-                continue
-            for ids, all_ids, sizes in zip(rows, flat, lengths, strict=True):
-                all_ids.extend(ids)
-                sizes.append(len(ids))
-        sides = [
-            Ragged(np.array(ids, dtype=np.int32), offsets_of(np.array(sizes, dtype=np.int64)))
-            for ids, sizes in zip(flat, lengths, strict=True)
-        ]
-        encoded.append(Encoded(number, *sides))
-    corpora = [StoreCorpus(f"part {number + 1}", weight) for number, weight in enumerate(weights)]
-    return Encoding(in_memory(encoded, corpora), dropped)
 
 
 def eval_batches(

@@ -103,20 +103,6 @@ class Pairs:
         return Pairs, ((self.source, self.target), self.order, self.corpora)
 
 
-def in_memory(parts: Sequence[Encoded], corpora: Sequence[StoreCorpus]) -> Pairs:
-    """Pairs without a folder."""
-    sides = []
-    for name in SIDES:
-        rows: list[Ragged] = [getattr(part, name) for part in parts]
-        ends = np.cumsum([0, *(len(each.flat) for each in rows)])
-        offsets = [each.offsets[1:] + end for each, end in zip(rows, ends[:-1], strict=True)]
-        flat = [each.flat for each in rows]
-        sides.append(Ragged(np.concatenate(flat), np.concatenate([np.zeros(1, dtype=np.int64), *offsets])))
-    corpus = np.repeat([part.corpus for part in parts], [len(part.source.offsets) - 1 for part in parts])
-    source, target = sides
-    return Pairs((source, target), by_length(Lengths(source.lengths, target.lengths, corpus)), corpora)
-
-
 class Column:
     """A file that an array is appended to, hashed on its way."""
 

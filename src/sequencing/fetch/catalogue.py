@@ -56,7 +56,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Output:
+class MadeFile:
     """A file that is made of those that were fetched."""
 
     name: str
@@ -88,7 +88,7 @@ class Listed:
     attribution: str  # what one says when one uses it, and whom one cites
     page: str  # where its makers speak of it
     files: tuple[RemoteFile, ...]
-    outputs: tuple[Output, ...] = ()  # none: the files are used as they come
+    outputs: tuple[MadeFile, ...] = ()  # none: the files are used as they come
     takes: str = "nothing"  # a row of TAKES
     choices: tuple[str, ...] = ()  # what --languages may be, where that is known
     folders: dict[str, str] = field(default_factory=dict)  # takes "language": what {folder} is for each
@@ -133,7 +133,7 @@ class Wanted(NamedTuple):
     languages: str
     codes: Codes
     files: tuple[RemoteFile, ...]
-    outputs: tuple[Output, ...]
+    outputs: tuple[MadeFile, ...]
 
     @property
     def folder(self) -> str:

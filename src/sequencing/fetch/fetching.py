@@ -18,7 +18,7 @@ from typing import Any
 
 from sequencing.data.hashed_file import HashedFile, open_regular
 from sequencing.fetch.archive import open_archive
-from sequencing.fetch.catalogue import KEPT, Output, RemoteFile, Wanted
+from sequencing.fetch.catalogue import KEPT, MadeFile, RemoteFile, Wanted
 from sequencing.fetch.conversions import Format, converted
 from sequencing.fetch.download import Downloaded, Manners, download
 from sequencing.fetch.meter import Meter
@@ -104,7 +104,7 @@ def lying(path: Path) -> Downloaded:
 # --- what is made of it ---------------------------------------------------------------------------------------------
 
 
-def make(output: Output, wanted: Wanted, folder: Path, meter: Meter) -> bool:
+def make(output: MadeFile, wanted: Wanted, folder: Path, meter: Meter) -> bool:
     """Write one output; False where it may be missing, and is."""
     sources, path = [folder / ORIGINALS / name for name in output.files], folder / output.name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ def counted(parts: Parts, meter: Meter) -> Parts:
     return ((name, passing(chunks)) for name, chunks in parts)
 
 
-def write(output: Output, wanted: Wanted, path: Path, parts: Parts) -> None:
+def write(output: MadeFile, wanted: Wanted, path: Path, parts: Parts) -> None:
     """One file of several, converted or byte by byte; it stands there when all of it is written."""
     if output.convert:
         form = Format(output.convert, output.encoding, wanted.codes)

@@ -10,18 +10,16 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
 from itertools import chain, islice
-from multiprocessing.connection import wait
 from typing import Any, NamedTuple, Protocol
 
+from sequencing.process import settle_worker
 from sequencing_np.errors import ConfigError, SequencingError
 
 AHEAD = 2  # items on their way to each process: enough that none waits, few enough for memory
@@ -80,20 +78,6 @@ def run_local(parts: Sequence[Any], read: Read, work: Work, jobs: int) -> Iterat
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def settle_worker() -> None:
-    """A worker leaves Ctrl-C to its parent, and ends when that is gone, killed even."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=leave_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def leave_with(sentinel: int) -> None:
-    """Ends this process once the one of the sentinel has ended."""
-    wait([sentinel])
-    os._exit(1)
 
 
 def run_ray(parts: Sequence[Any], read: Read, work: Work, jobs: int) -> Iterator[Any]:

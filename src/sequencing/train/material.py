@@ -10,7 +10,7 @@ import numpy as np
 
 from sequencing.corpora.alignment_check import Pair, find_shift
 from sequencing.data.corpus import Corpus, Entry, FilePrint, differences, overlap
-from sequencing.data.sampling import encode
+from sequencing.data.encoding import encode
 from sequencing.data.store import INFO, Pairs, check_vocabularies, open_store
 from sequencing.prepare.manifest import read_prepared
 from sequencing.run_config import RunConfig

@@ -127,7 +127,7 @@ def word_ends(document: Mapping[str, Any]) -> Decoder:
     return decode
 
 
-DECODERS: dict[str, Callable[[Mapping[str, Any]], Decoder]] = {
+DECODER_TYPES: dict[str, Callable[[Mapping[str, Any]], Decoder]] = {
     "ByteLevel": byte_level,
     "Metaspace": metaspace,
     "WordPiece": word_piece,

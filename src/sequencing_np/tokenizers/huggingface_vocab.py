@@ -14,7 +14,7 @@ from sequencing_np.piece_table import check_text
 from sequencing_np.special import END, FORMAT, UNKNOWN, content, lone_surrogate
 from sequencing_np.tokenizers.documents import find_special, only_keys, read_special, read_tags, without_specials
 from sequencing_np.tokenizers.huggingface_added import AddedToken, AddedTokens, Found, read_added
-from sequencing_np.tokenizers.huggingface_decoders import DECODERS
+from sequencing_np.tokenizers.huggingface_decoders import DECODER_TYPES
 from sequencing_np.tokenizers.huggingface_models import (
     MODELS,
     check_dropout,
@@ -56,7 +56,7 @@ class HuggingFaceVocab:
         self._model = MODELS[model_type(model)](model, self._hidden | {token.id for token in asked}, self.special.unk)
         self._normalizers = made(document.get("normalizer"), "normalizers", "normalizer", NORMALIZERS)
         self._splitters = made(document.get("pre_tokenizer"), "pretokenizers", "pre-tokenizer", SPLITTERS)
-        self._decoders = made(document.get("decoder"), "decoders", "decoder", DECODERS)
+        self._decoders = made(document.get("decoder"), "decoders", "decoder", DECODER_TYPES)
         self._decoded = document.get("decoder") is not None
         raw = [token for token in spotted if not token.normalized]
         self._raw = AddedTokens([*raw, *asked], lambda token: token.content)
