@@ -85,7 +85,6 @@ T-B9  many translations of one sentence, split at random: the test set is traine
       | test_prepare::test_no_sentence_stands_in_two_parts_and_every_pair_is_accounted_for
 """
 
-import ast
 import dataclasses
 import re
 import subprocess
@@ -100,6 +99,7 @@ import pytest
 import torch
 
 from architectures import GRID, SPECIAL, architecture, sources
+from listed_tests import absent, rows_of
 from sequencing.loss import cross_entropy
 from sequencing.model import Model
 from sequencing.run_config import read_run_config
@@ -126,32 +126,17 @@ ROOT = Path(__file__).resolve().parent.parent
 # --- the table ------------------------------------------------------------------------------------------------------
 
 
-def table() -> dict[str, list[str]]:
-    """Row -> what would catch it."""
-    rows: dict[str, list[str]] = {}
-    name = ""
-    for line in (__doc__ or "").split("\n"):
-        words = line.split(maxsplit=1)
-        if words and words[0].startswith(("T-A", "T-B")):
-            name = words[0]
-        elif words and words[0] == "|":
-            rows.setdefault(name, []).append(words[1])
-    return rows
+ROWS = rows_of(__doc__ or "", "T-A", "T-B")
 
 
 def test_every_row_is_there() -> None:
     guide = ["T-B2", "T-B5", "T-B9"]  # those of data; the others come with the guide's own program
-    assert list(table()) == [*(f"T-A{number}" for number in range(1, 24)), *guide]
+    assert list(ROWS) == [*(f"T-A{number}" for number in range(1, 24)), *guide]
 
 
-@pytest.mark.parametrize("row", table())
+@pytest.mark.parametrize("row", ROWS)
 def test_what_would_catch_it_is_there(row: str) -> None:
-    for entry in table()[row]:
-        if entry.startswith("later: "):
-            continue
-        module, test = entry.split("::")
-        tree = ast.parse((ROOT / "tests" / f"{module}.py").read_bytes())
-        assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{row}: {entry}"
+    assert not absent(ROWS[row])
 
 
 # --- text -----------------------------------------------------------------------------------------------------------
