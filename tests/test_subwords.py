@@ -7,7 +7,7 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.factors import FactoredVocab
 from sequencing_np.special import Special
 from sequencing_np.subwords import BYTES, SPACE, Subwords
-from sequencing_np.text import read_lines
 from sequencing_np.vocab import build_vocab, load_vocab, save_vocab
 
 needs_sentencepiece = pytest.mark.skipif(
@@ -336,22 +335,6 @@ def test_same_tokens_as_sentencepiece(trained: tuple[Subwords, Any]) -> None:
     assert vocab.tokens[4:] == [reference.id_to_piece(token_id) for token_id in range(4, 500)]
     long = "ab" * 5000 + "東京" * 100
     assert vocab.encode(long)[:-1] == reference.encode(long)
-
-
-@needs_sentencepiece
-def test_same_ids_on_real_text(shared_data: Callable[[str], Path]) -> None:
-    import sentencepiece
-
-    folder = shared_data("tatoeba-en-de")
-    lines = [
-        text for name in ("dev", "test") for line in read_lines(folder / f"{name}.tsv.gz") for text in line.split("\t")
-    ]
-    assert len(lines) == 8000
-    model = train_sentencepiece(lines[:4000], 2000)
-    vocab, reference = import_sentencepiece(model, Special()), sentencepiece.SentencePieceProcessor(model_proto=model)
-    ids = [vocab.encode(line) for line in lines]
-    assert [row[:-1] for row in ids] == reference.encode(lines)
-    assert [vocab.decode(row) for row in ids] == lines
 
 
 # --- training -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from sequencing_np import unigram
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.piece_table import BYTES, SPACE
 from sequencing_np.special import Special
-from sequencing_np.text import read_lines
 from sequencing_np.unigram import Unigram
 from sequencing_np.unigram_cuts import UnigramCuts, drawn
 from sequencing_np.vocab import load_vocab, save_vocab
@@ -191,21 +189,6 @@ def test_ties_are_broken_by_the_same_rounding() -> None:
             assert vocab.encode(text)[:-1] == reference.encode(text)
         exact += sum(spelt.trust < 100 for spelt in vocab._cache.values())
     assert exact, "words of which rounding decides were among them"
-
-
-@needs_sentencepiece
-def test_same_ids_on_real_text(shared_data: Callable[[str], Path]) -> None:
-    import sentencepiece
-
-    folder = shared_data("tatoeba-en-de")
-    lines = [
-        text for name in ("dev", "test") for line in read_lines(folder / f"{name}.tsv.gz") for text in line.split("\t")
-    ]
-    data = train_sentencepiece(lines[:3000], 1500, algorithm="unigram")
-    vocab, reference = import_unigram(data, Special()), sentencepiece.SentencePieceProcessor(model_proto=data)
-    ids = [vocab.encode(line) for line in lines]
-    assert [row[:-1] for row in ids] == reference.encode(lines)
-    assert [vocab.decode(row) for row in ids] == lines
 
 
 # --- training -------------------------------------------------------------------------------------------------------
