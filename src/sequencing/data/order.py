@@ -128,12 +128,13 @@ def best_layout(cells: Cells, options: OrderOptions) -> Layout:
     weights = np.asarray(options.weights, dtype=np.float64)[cells.corpus[used]]
     used = used[weights > 0]
     layouts = [laid_out(cells, used, width) for width in WIDTHS]
+    return min(layouts, key=lambda layout: padded(cells, layout, options.batch_tokens))
 
-    def padded(layout: Layout) -> int:
-        counts = np.bincount(layout.block, cells.counts[layout.cells], len(layout.source)).astype(np.int64)
-        return sum(rows * tokens for _, rows, tokens in cut(layout, counts, options.batch_tokens))
 
-    return min(layouts, key=padded)
+def padded(cells: Cells, layout: Layout, budget: int) -> int:
+    """The tokens of all batches, padding included, where each row is seen once."""
+    counts = np.bincount(layout.block, cells.counts[layout.cells], len(layout.source)).astype(np.int64)
+    return sum(rows * tokens for _, rows, tokens in cut(layout, counts, budget))
 
 
 class Plan:

@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 
 from sequencing.corpora.cleaning import REASONS
+from sequencing.data.order import OrderOptions, best_layout, padded
+from sequencing.data.store import open_store
 from sequencing.prepare.cleaning import TRAINING, totals
 from sequencing.prepare.encoding import examples
+from sequencing.prepare.manifest import STORE
 from sequencing.prepare.settings import HELD_OUT, PrepareConfig
 from sequencing.prepare.shards import (
     DEV,
@@ -29,11 +32,10 @@ from sequencing.prepare.shards import (
     TRAIN,
     Shard,
     open_verdicts,
-    read_ids,
     read_record,
     read_text,
 )
-from sequencing_np.batch import length_batches, token_batches
+from sequencing_np.batch import token_batches
 from sequencing_np.model_folder import VOCABULARIES
 from sequencing_np.vocab import Vocabulary, load_vocab
 
@@ -46,7 +48,7 @@ DECISIONS = {  # reasons of the stages after cleaning, in words
     "in_test": "a sentence of it stands in test",
     "too_many_tokens": "a side has more tokens than max_length",
 }
-BUDGET, LOOKED = 4096, 100_000  # padded tokens a batch, and pairs, of which the share of padding is estimated
+BUDGET, LOOKED = 8192, 100_000  # tokens a batch; pairs that are looked at as they come
 MANY = {"duplicates": 0.2, "dropped": 0.5, "held_out": 0.05, "unknown": 0.02}  # shares above which a warning is given
 
 
@@ -112,7 +114,7 @@ def figures_of(
         "changed": summed(corpus["changed"] for corpus in corpora),
         "sides": sides,
         "joint": vocabs[0].to_json() == vocabs[1].to_json(),
-        "padding": padding_of(work, [shard for shard in shards if trains(shard)]),
+        "padding": padding_of(folder, config.max_length),
     }
 
 
@@ -208,21 +210,22 @@ def quantile(histogram: Sequence[int], share: float) -> int:
     return 0
 
 
-def padding_of(work: Path, shards: Sequence[Shard]) -> dict[str, Any]:
-    """What part of batches would be padding: pairs of like length together, and as they come."""
-    found: list[np.ndarray] = []
-    for shard in shards:
-        source, target = read_ids(work / (shard.name + IDS))
-        found.append(np.stack([source.lengths, target.lengths], axis=1))
-        if sum(map(len, found)) >= LOOKED:
-            break
-    lengths = np.concatenate(found)[:LOOKED] if found else np.zeros((0, 2), dtype=np.int64)
-    batches = {"by_length": length_batches(lengths, BUDGET), "as_they_come": token_batches(lengths, BUDGET)}
-    shares = {}
-    for name, rows in batches.items():
-        cells = sum(int(lengths[each].max(axis=0).sum()) * len(each) for each in rows)
-        shares[name] = 1 - int(lengths.sum()) / cells if cells else 0.0
-    return {"pairs": len(lengths), "batch_tokens": BUDGET, **shares}
+def padding_of(folder: Path, max_length: int) -> dict[str, Any]:
+    """What part of batches is padding: as training makes them, and of pairs as they come."""
+    pairs = open_store(folder / STORE)
+    options = OrderOptions(BUDGET, max_length, 1, [1.0] * len(pairs.corpora))
+    cells = pairs.order.cells
+    layout = best_layout(cells, options)
+    tokens, cut = int((cells.counts * (cells.source + cells.target)).sum()), padded(cells, layout, BUDGET)
+    some = np.stack([side.offsets[: LOOKED + 1] for side in (pairs.source, pairs.target)], axis=1)
+    lengths = np.diff(some, axis=0)
+    rows = token_batches(lengths.sum(axis=1), BUDGET)
+    as_they_come = sum(int(lengths[each].max(axis=0).sum()) * len(each) for each in rows)
+    return {
+        "batch_tokens": BUDGET,
+        "by_length": 1 - tokens / cut if cut else 0.0,
+        "as_they_come": 1 - int(lengths.sum()) / as_they_come if as_they_come else 0.0,
+    }
 
 
 def warnings_of(report: Mapping[str, Any], config: PrepareConfig) -> list[str]:
