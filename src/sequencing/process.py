@@ -71,3 +71,8 @@ def leave_with(sentinel: int) -> None:
     """Ends this process once the one of the sentinel has ended."""
     wait([sentinel])
     os._exit(1)
+
+
+def cores() -> int:
+    """How many processes can run at once."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sequencing_np.config import Origin, build, choose, override, read_json, read_toml, require, to_dict
+from sequencing_np.config import Origin, build, changes, choose, override, read_json, read_toml, require, to_dict
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.model import model_config
 from sequencing_np.special import tag_pattern
@@ -262,19 +262,18 @@ def with_prepared(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     path = folder / prepared / "prepare.json"
     if not path.is_file():
         raise ConfigError(f"data.prepared: {path} is not there; name a folder that `sequencing prepare` has made")
-    made, _ = read_json(path)
-    vocab = made["vocab"]
-    for side, given in values.get("vocab", {}).items():
-        for key, value in given.items() if isinstance(given, dict) else [("", given)]:
-            own = vocab[side].get(key) if isinstance(vocab.get(side), dict) else vocab.get(side)
-            if key != "dropout" and value != own:
-                raise ConfigError(
-                    f"vocab.{side}{key and '.'}{key} = {value!r}: the prepared folder brings its vocabularies; "
-                    "say dropout alone here"
-                )
-    given = values.get("vocab", {})
-    both = {side: {**vocab[side], **given.get(side, {})} for side in ("source", "target")}
-    return {**values, "vocab": {**vocab, **both}}
+    made, given = read_json(path)[0].get("vocab"), values.get("vocab", {})
+    if not isinstance(made, dict) or not isinstance(given, dict):
+        raise ConfigError(f"vocab: no table, here or in {path}; say at most dropout here, and prepare again if need be")
+    vocab = dict(made)
+    for side, part in given.items():
+        vocab[side] = {**made.get(side, {}), **part} if isinstance(part, dict) else part
+    for key, _, new in changes(made, vocab):
+        if not key.endswith(".dropout"):
+            raise ConfigError(
+                f"vocab.{key} = {new!r}: the prepared folder brings its vocabularies; say dropout alone here"
+            )
+    return {**values, "vocab": vocab}
 
 
 def located(data: DataConfig, folder: Path) -> DataConfig:

@@ -14,7 +14,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -264,3 +264,13 @@ def parse_setting(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return text
     return values["value"] if len(values) == 1 else text  # a line break would begin another key
+
+
+def changes(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any, Any]]:
+    """The keys whose values differ between two nested tables, with what they were and what they are now."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        if old != new:
+            yield ".".join(path), old, new
+        return
+    for key in [*old, *(key for key in new if key not in old)]:
+        yield from changes(old.get(key), new.get(key), (*path, key))

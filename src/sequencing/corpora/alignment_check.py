@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+PLACES, RUN = 10, 100  # that many runs of a corpus, of so many rows each, are enough to tell
 FARTHEST = 3  # shifts of up to so many rows are looked for
 LEAST = 30  # so many rows must be compared before anything is said
 SURE = 5.0  # standard errors by which another place must be better, over the whole sample

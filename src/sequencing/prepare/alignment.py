@@ -7,10 +7,8 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from sequencing.corpora.alignment_check import Pair, find_shift
+from sequencing.corpora.alignment_check import PLACES, RUN, Pair, find_shift
 from sequencing.prepare.shards import Shard, read_text, split_pair
-
-PLACES, RUN = 10, 100  # how many places of a file, and how many rows at each
 
 
 def shifts(work: Path, shards: Sequence[Shard]) -> list[str]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -19,7 +17,7 @@ from importlib import import_module
 from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol
 
-from sequencing.process import settle_worker
+from sequencing.process import cores, settle_worker
 from sequencing_np.errors import ConfigError, SequencingError
 
 AHEAD = 2  # items on their way to each process: enough that none waits, few enough for memory
@@ -39,11 +37,6 @@ class Engine(NamedTuple):
 
     run: Run
     reads_here: bool  # parts are read by this process, so that standard input is one
-
-
-def cores() -> int:
-    """How many processes this machine can run at once."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def itself(part: Any) -> Iterable[Any]:

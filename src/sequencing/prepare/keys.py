@@ -14,6 +14,8 @@ from hashlib import blake2b
 
 import numpy as np
 
+from sequencing.data import permutation
+
 IGNORED = ("P", "Z", "C")  # first letters of the Unicode categories that a loose key leaves out
 
 # The numbers of a shard's pairs. `line` is where the pair stood in its file.
@@ -54,11 +56,8 @@ def loose_keys(texts: Sequence[str]) -> np.ndarray:  # -> (n,) uint64
 
 
 def mixed(numbers: np.ndarray, seed: int = 0) -> np.ndarray:  # (n,) uint64 -> (n,) uint64
-    """Other numbers, each of which depends on all bits of its number and of the seed (splitmix64)."""
-    z = numbers + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 & (1 << 64) - 1)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    """Other numbers, each of which depends on all bits of its number and of the seed."""
+    return permutation.mixed(numbers + np.uint64((seed + 1) * permutation.GOLDEN & permutation.WORD))
 
 
 def pair_keys(columns: np.ndarray) -> np.ndarray:  # (COLUMNS, n) -> (n,)

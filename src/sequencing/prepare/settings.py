@@ -15,7 +15,7 @@ from sequencing.corpora.formats import CorpusConfig, ReadOptions
 from sequencing.prepare.engines import ENGINES
 from sequencing.prepare.keys import APART, DUPLICATES
 from sequencing.run_config import SideConfig, VocabConfig
-from sequencing_np.config import Origin, build, choose, override, read_json, read_toml, require, to_dict
+from sequencing_np.config import Origin, build, changes, choose, override, read_json, read_toml, require, to_dict
 from sequencing_np.errors import ConfigError
 
 STANDARD_INPUT = "-"
@@ -152,20 +152,8 @@ def what(config: PrepareConfig) -> dict[str, Any]:
 
 def same_work(before: dict[str, Any], config: PrepareConfig, folder: Path) -> None:
     """ConfigError where a folder was begun with another configuration; names the first key that differs."""
-    for key, old, new in changes(before, what(config), ()):
+    for key, old, new in changes(before, what(config)):
         raise ConfigError(
             f"{folder}: was begun with {key} = {old!r}, and is now to go on with {new!r}; give a new folder, or take "
             f"this one away to begin again"
         )
-
-
-def changes(old: Any, new: Any, path: tuple[str, ...]) -> Iterable[tuple[str, Any, Any]]:
-    """The keys whose values differ between two nested tables."""
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        old, new = (dict(enumerate(each, 1)) for each in (old, new))
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        if old != new:
-            yield ".".join(path), old, new
-        return
-    for key in [*old, *(key for key in new if key not in old)]:
-        yield from changes(old.get(key), new.get(key), (*path, str(key)))

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sequencing.records import json_line
 from sequencing_np.batch import Ragged, offsets_of
 from sequencing_np.errors import DataError
 from sequencing_np.text import atomic_write
@@ -63,10 +64,6 @@ class Shard(NamedTuple):
 def shard_name(part: int, block: int) -> str:
     """Names in the order of the input."""
     return f"{part:05d}-{block:06d}"
-
-
-def json_line(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, sort_keys=True).encode() + b"\n"
 
 
 def write_marker(path: Path, record: dict[str, Any]) -> None:

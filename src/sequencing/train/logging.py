@@ -18,6 +18,7 @@ from typing import Any, Protocol, TextIO
 
 import numpy
 
+from sequencing.process import cores
 from sequencing.records import Record, json_line, number, plain, read_records, visible
 from sequencing_np.errors import ConfigError, UsageError
 from sequencing_np.text import atomic_write
@@ -280,7 +281,7 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "cores": cores(),
         "threads": None,
         "accelerator": None,
     }

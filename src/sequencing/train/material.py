@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sequencing.corpora.alignment_check import Pair, find_shift
+from sequencing.corpora.alignment_check import PLACES, RUN, Pair, find_shift
 from sequencing.data.corpus import Corpus, Entry, FilePrint, differences, overlap
 from sequencing.data.encoding import encode
 from sequencing.data.store import INFO, Pairs, check_vocabularies, open_store
@@ -22,7 +22,6 @@ from sequencing_np.vocab import Vocabulary, load_vocab, save_vocab
 from sequencing_np.weights import sha256
 
 Say = Callable[[str], object]
-PLACES, RUN = 10, 100  # how many places of a corpus are looked at for shifted sides, and how many pairs at each
 
 
 class Material(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,7 +12,7 @@ from sequencing.optim import OPTIMIZERS, TEACHER_RATES, check_schedule
 from sequencing.records import write_json
 from sequencing.run_config import RunConfig, run_config, saved
 from sequencing.train.checkpoint import checkpoint_folders
-from sequencing_np.config import Origin, choose, read_json
+from sequencing_np.config import Origin, changes, choose, read_json
 from sequencing_np.errors import ConfigError, UsageError
 
 CONFIG = "config.json"
@@ -60,23 +59,12 @@ def same_run(config: RunConfig, folder: Path) -> None:
             side["train"] = {key: value for key, value in side["train"].items() if key not in FREE}
             side.pop("search")
             side["data"] = {"max_length": side["data"]["max_length"], "weights": side["data"]["weights"]}
-        change = first_difference(before, now)
-        if change and checkpoint_folders(folder):
-            raise ConfigError(
-                f"{folder} holds a run with other settings: {change}. Continue with the same ones, "
-                "or give another --run folder"
-            )
+        for key, old, new in changes(before, now):
+            if checkpoint_folders(folder):
+                raise ConfigError(
+                    f"{folder} holds a run with other settings: {key} was {old!r} and is now {new!r}. Continue with "
+                    "the same ones, or give another --run folder"
+                )
     elif any(folder.iterdir()):
         raise UsageError(f"{folder}: is not empty and holds no run (no {CONFIG}); give a new or empty folder")
     write_json(path, saved(config))
-
-
-def first_difference(before: Any, now: Any, path: str = "") -> str | None:
-    """The first setting that differs, in words."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted(before.keys() | now.keys()):
-            found = first_difference(before.get(key), now.get(key), f"{path}.{key}".strip("."))
-            if found:
-                return found
-        return None
-    return None if before == now else f"{path} was {before!r} and is now {now!r}"
