@@ -14,7 +14,7 @@ import pytest
 from file_server import Site, serving
 from sequencing.__main__ import main
 from sequencing.fetch.catalogue import read_catalogue
-from sequencing.fetch.fetching import alone_in
+from sequencing.process import alone
 
 ENTRY = """
 title = "Pairs of the test"
@@ -275,7 +275,7 @@ def test_records_that_are_none(fetch, text) -> None:
 def test_one_at_a_time(fetch) -> None:
     fetch("pieces")
     Path("pieces/all.tsv").unlink()
-    with alone_in(Path("pieces")):
+    with alone(Path("pieces"), "held by the test"):
         code, _, err = fetch("pieces")
     assert code == 2 and "another process is fetching into it" in err
     assert fetch("pieces")[0] == 0

@@ -29,6 +29,7 @@ from sequencing.prepare.manifest import read_prepared
 from sequencing.prepare.pipeline import prepare
 from sequencing.prepare.progress import Progress
 from sequencing.prepare.settings import PrepareConfig, short_config
+from sequencing.process import alone
 from sequencing_np.errors import ConfigError, DataError, UsageError
 from sequencing_np.text import read_lines
 from sequencing_np.vocab import load_vocab
@@ -497,10 +498,8 @@ def test_other_places(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_two_at_once(corpus: Path, tmp_path: Path) -> None:
-    from sequencing.prepare.place import alone
-
     (tmp_path / "out" / "work").mkdir(parents=True)
-    with alone(tmp_path / "out", tmp_path / "out" / "work" / "lock"):
+    with alone(tmp_path / "out", "held by the test"):
         with pytest.raises(UsageError, match="another process prepares it"):
             prepare(config_of(corpus), tmp_path / "out", Quiet())
     prepare(config_of(corpus), tmp_path / "out", Quiet())

@@ -1,4 +1,4 @@
-"""What a process asks of its operating system: to be told to stop, to end with its parent, to keep freed memory."""
+"""What a process asks of its operating system: to keep freed memory, to be told to stop, to end with others, locks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
+from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from sequencing_np.errors import UsageError
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's mallopt
 
@@ -76,3 +79,28 @@ def leave_with(sentinel: int) -> None:
 def cores() -> int:
     """How many processes can run at once."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+@contextmanager
+def alone(folder: Path, busy: str) -> Iterator[None]:
+    """UsageError, with the words `busy`, while another process holds the folder. It lets go when it ends, killed even.
+
+    Where the system or the disk has no locks of that kind, everybody may go on.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(busy) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)

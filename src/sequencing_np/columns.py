@@ -11,7 +11,7 @@ from typing import Any, Self
 from sequencing_np.delimited import Vocab
 from sequencing_np.errors import DataError
 from sequencing_np.factors import FactoredVocab
-from sequencing_np.special import END, FORMAT, Vocabulary
+from sequencing_np.special import END, FORMAT, Vocabulary, check_kind
 from sequencing_np.subwords import Subwords
 from sequencing_np.tokenizers.huggingface_vocab import HuggingFaceVocab
 from sequencing_np.tokenizers.sentencepiece_vocab import SentencePieceVocab
@@ -94,10 +94,7 @@ class ColumnsVocab:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """The vocabulary that to_json wrote; a DataError names the rule that a document breaks."""
-        if document.get("format") != FORMAT or type(document["format"]) is not int:
-            raise DataError(f"the format is {document.get('format')!r}, this version reads format {FORMAT}")
-        if document.get("kind") != "columns":
-            raise DataError(f"the kind is {document.get('kind')!r}, not 'columns'")
+        check_kind(document, "columns")
         if set(document) != set(KEYS):
             raise DataError(f"the keys are {', '.join(document)}; they must be {', '.join(KEYS)}")
         each = document["each"]

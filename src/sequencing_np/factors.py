@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Self
 
 from sequencing_np.delimited import Vocab
 from sequencing_np.errors import DataError
-from sequencing_np.special import END, FORMAT, UNKNOWN, check_token, content, no_merges
+from sequencing_np.special import END, FORMAT, UNKNOWN, check_kind, check_token, content, no_merges
 
 BEFORE = ("", UNKNOWN)  # the first two values of every factor: none, and one that is not known
 UNSEEN = 1
@@ -121,10 +121,7 @@ class FactoredVocab:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """The vocabulary that to_json wrote; a DataError names the rule that a document breaks."""
-        if document.get("format") != FORMAT or type(document["format"]) is not int:
-            raise DataError(f"the format is {document.get('format')!r}, this version reads format {FORMAT}")
-        if document.get("kind") != "factored":
-            raise DataError(f"the kind is {document.get('kind')!r}, not 'factored'")
+        check_kind(document, "factored")
         if set(document) != set(KEYS):
             raise DataError(f"the keys are {', '.join(document)}; they must be {', '.join(KEYS)}")
         words, factors = document["words"], document["factors"]

@@ -5,9 +5,8 @@ What comes from elsewhere becomes a vocabulary that saves itself whole, as ours 
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sequencing_np.bytestream import name_of, reason
 from sequencing_np.errors import DataError
@@ -15,7 +14,7 @@ from sequencing_np.special import Vocabulary
 from sequencing_np.tokenizers.huggingface_vocab import import_tokenizer, looks_like_tokenizer
 from sequencing_np.tokenizers.sentencepiece_file import looks_like_sentencepiece
 from sequencing_np.tokenizers.sentencepiece_vocab import import_model
-from sequencing_np.vocab import MAX_FILE_BYTES, load_vocab
+from sequencing_np.vocab import MAX_FILE_BYTES, json_object, vocabulary_of
 
 HEAD = 64  # bytes that are enough to know a file by
 BLANK = b" \t\r\n"
@@ -55,9 +54,9 @@ def import_vocab(path: str | os.PathLike[str], tags: Sequence[str] = ()) -> Voca
             return import_model(data, tags)
         except DataError as error:
             raise DataError(f"{name}: {error}; give a model as SentencePiece wrote it") from None
-    document = _object(data, name)
+    document = json_object(data, name)
     if not looks_like_tokenizer(document):
-        return load_vocab(path)
+        return vocabulary_of(document, name)
     try:
         return import_tokenizer(document, tags)
     except DataError as error:
@@ -75,13 +74,3 @@ def _content(path: str | os.PathLike[str]) -> bytes:
     if len(data) > MAX_FILE_BYTES:
         raise DataError(f"{name}: the file is larger than the limit of {MAX_FILE_BYTES} bytes")
     return data
-
-
-def _object(data: bytes, name: str) -> Mapping[str, Any]:
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{name}: no vocabulary, as it is not JSON ({error})") from None
-    if not isinstance(document, dict):
-        raise DataError(f"{name}: no vocabulary: the JSON is of type {type(document).__name__}, not an object")
-    return document

@@ -3,7 +3,7 @@
 A space belongs to the word after it and is shown as U+2581. Knows nothing of how a word is cut into pieces.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sequencing_np.errors import DataError
@@ -66,6 +66,18 @@ class PieceTable:
         for tag, part in zip(rest[::2], rest[1::2], strict=True):
             stuck, *words = part.split(" ")
             yield Part(self.tag_ids[tag], stuck, words)
+
+    def cut(self, text: str, spell: Callable[[str], Sequence[int]]) -> list[int]:
+        """The ids of a text: tags have their own, each word, the space before it included, those that `spell` gives."""
+        ids: list[int] = []
+        for tag, stuck, words in self.parts(text):
+            if tag is not None:
+                ids.append(tag)
+                ids += spell(stuck)
+            for word in words:
+                ids += spell(" " + word)
+        ids.append(self.special.eos)
+        return ids
 
     def ids_of(self, pieces: Iterable[str]) -> list[int]:
         """The ids of what a word was cut into; a piece without an id becomes its bytes."""

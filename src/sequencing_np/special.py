@@ -135,6 +135,14 @@ def content(ids: Iterable[int], special: Special, size: int) -> Iterator[int]:
         yield token_id
 
 
+def check_kind(document: Mapping[str, Any], kind: str) -> None:
+    """DataError where a vocabulary is of another format or kind."""
+    if document.get("format") != FORMAT or type(document["format"]) is not int:
+        raise DataError(f"the format is {document.get('format')!r}, this version reads format {FORMAT}")
+    if document.get("kind") != kind:
+        raise DataError(f"the kind is {document.get('kind')!r}, not {kind!r}")
+
+
 class Parsed(NamedTuple):
     """What every vocabulary file holds."""
 
@@ -145,10 +153,7 @@ class Parsed(NamedTuple):
 
 def parse(document: Mapping[str, Any], kind: str, keys: Iterable[str]) -> Parsed:
     """Check what every vocabulary file holds. `keys` are those that this kind has besides, all of which may lack."""
-    if document.get("format") != FORMAT or type(document["format"]) is not int:
-        raise DataError(f"the format is {document.get('format')!r}, this version reads format {FORMAT}")
-    if document.get("kind") != kind:
-        raise DataError(f"the kind is {document.get('kind')!r}, not {kind!r}")
+    check_kind(document, kind)
     known = ("format", "kind", "special", "tokens", "tags", *keys)
     if unknown := sorted(set(document) - set(known)):
         raise DataError(f"unknown key {unknown[0]!r}; the keys of a vocabulary are {', '.join(known)}")

@@ -80,15 +80,7 @@ class Subwords:
         Whenever a merge could be made, it is dropped with this probability (BPE-dropout: Provilkov et al. 2020).
         """
         drops = Drops(dropout, generator)
-        ids: list[int] = []
-        for tag, stuck, words in self._table.parts(text):
-            if tag is not None:
-                ids.append(tag)
-                ids += self._sampled(stuck, drops)
-            for word in words:
-                ids += self._sampled(" " + word, drops)
-        ids.append(self.special.eos)
-        return ids
+        return self._table.cut(text, lambda word: self._sampled(word, drops))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids before the first EOS; bytes that are no UTF-8 become U+FFFD."""

@@ -93,15 +93,7 @@ class Unigram:
         if sharpness != self._sharpness:
             self._ways.clear()
             self._sharpness = sharpness
-        ids: list[int] = []
-        for tag, stuck, words in self._table.parts(text):
-            if tag is not None:
-                ids.append(tag)
-                ids += self._sampled(stuck, generator)
-            for word in words:
-                ids += self._sampled(" " + word, generator)
-        ids.append(self.special.eos)
-        return ids
+        return self._table.cut(text, lambda word: self._sampled(word, generator))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids before the first EOS; bytes that are no UTF-8 become U+FFFD."""

@@ -43,6 +43,21 @@ class UnigramCuts:
                 node = node.setdefault(character, {})
             node[""] = score
 
+    def ends(self, word: str, start: int) -> list[tuple[int, float]]:
+        """Where the pieces end that begin at a place, and their scores; one character at least always is one."""
+        found: list[tuple[int, float]] = []
+        node: Any = self._trie
+        for end in range(start + 1, len(word) + 1):
+            node = node.get(word[end - 1])
+            if node is None:
+                break
+            score = node.get("")
+            if score is not None:
+                found.append((end, score))
+        if not found or found[0][0] > start + 1:
+            found.append((start + 1, self.unknown))
+        return found
+
     def best(self, word: str) -> Cut:
         """The best way where all sums are exact, and how much rounding it stands.
 
@@ -52,23 +67,9 @@ class UnigramCuts:
         size = len(word)
         sums, seconds, starts = [0.0] + [-inf] * size, [-inf] * (size + 1), [0] * (size + 1)
         for start in range(size):
-            here, single = sums[start], False
-            node: Any = self._trie
-            for end in range(start + 1, size + 1):
-                node = node.get(word[end - 1])
-                if node is None:
-                    break
-                score = node.get("")
-                if score is None:
-                    continue
-                single = single or end == start + 1
+            here = sums[start]
+            for end, score in self.ends(word, start):
                 if (total := here + score) > sums[end]:
-                    seconds[end], sums[end], starts[end] = sums[end], total, start
-                elif total > seconds[end]:
-                    seconds[end] = total
-            if not single:
-                end, total = start + 1, here + self.unknown
-                if total > sums[end]:
                     seconds[end], sums[end], starts[end] = sums[end], total, start
                 elif total > seconds[end]:
                     seconds[end] = total
@@ -86,22 +87,9 @@ class UnigramCuts:
         sums, starts = array(self.precision, [0.0]) * (size + 1), [-1] * (size + 1)
         rounded = array(self.precision, [0.0])
         for start in range(size):
-            here, single = sums[start], False
-            node: Any = self._trie
-            for end in range(start + 1, size + 1):
-                node = node.get(word[end - 1])
-                if node is None:
-                    break
-                score = node.get("")
-                if score is None:
-                    continue
-                single = single or end == start + 1
+            here = sums[start]
+            for end, score in self.ends(word, start):
                 rounded[0] = here + score
-                if starts[end] < 0 or rounded[0] > sums[end]:
-                    sums[end], starts[end] = rounded[0], start
-            if not single:
-                end = start + 1
-                rounded[0] = here + self.unknown
                 if starts[end] < 0 or rounded[0] > sums[end]:
                     sums[end], starts[end] = rounded[0], start
         pieces, end = [], size
@@ -123,19 +111,8 @@ class UnigramCuts:
             if start:
                 way, weights[start] = way_of(found[start])
                 ways.append(way)
-            here, single = weights[start], False
-            node: Any = self._trie
-            for end in range(start + 1, size + 1):
-                node = node.get(word[end - 1])
-                if node is None:
-                    break
-                score = node.get("")
-                if score is None:
-                    continue
-                single = single or end == start + 1
-                found[end].append((here + sharpness * score, start))
-            if not single:
-                found[start + 1].append((here + sharpness * self.unknown, start))
+            for end, score in self.ends(word, start):
+                found[end].append((weights[start] + sharpness * score, start))
         return [*ways, way_of(found[size])[0]] if size else ways
 
 

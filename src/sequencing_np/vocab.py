@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from sequencing_np.bytestream import name_of
 from sequencing_np.columns import SINGLE, ColumnsVocab
@@ -101,13 +102,22 @@ def save_vocab(vocab: Vocabulary, path: str | os.PathLike[str]) -> None:
 def load_vocab(path: str | os.PathLike[str]) -> Vocabulary:
     """The vocabulary that save_vocab wrote; the kind in the file chooses the row of VOCABULARIES."""
     name = name_of(path)
-    text = "\n".join(read_lines(path, max_bytes=MAX_FILE_BYTES))
+    return vocabulary_of(json_object("\n".join(read_lines(path, max_bytes=MAX_FILE_BYTES)), name), name)
+
+
+def json_object(text: str | bytes, name: str) -> dict[str, Any]:
+    """What a vocabulary file holds, whoever wrote it; DataError where that is no JSON object."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name}: no vocabulary, as it is not JSON ({error})") from None
     if not isinstance(document, dict):
         raise DataError(f"{name}: no vocabulary: the JSON is of type {type(document).__name__}, not an object")
+    return document
+
+
+def vocabulary_of(document: dict[str, Any], name: str) -> Vocabulary:
+    """The vocabulary that a document of ours describes."""
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in VOCABULARIES:
         raise DataError(f"{name}: the kind of the vocabulary is {kind!r}; it can be {', '.join(VOCABULARIES)}")

@@ -2,8 +2,8 @@
 
 The rows lie sorted by length (lengths.py). They are cut into batches by a budget of tokens; which rows of one length
 stand in which of its places, and in which order the batches come, are permutations that are computed where they are
-asked for (permutation.py). So batch number n of an epoch is a function of (seed, epoch, n): nothing is replayed, nothing
-is as large as the corpus.
+asked for (permutation.py). So batch number n of an epoch is a function of (seed, epoch, n): nothing is replayed, and
+nothing is as large as the corpus.
 
 A pair of a corpus of weight w is seen w times an epoch; of a fraction of a time there is in each epoch as much as keeps
 the sum over the epochs right, and other rows take their turn.

@@ -7,9 +7,7 @@
 What was recorded is compared when the same corpus is fetched into the same folder again. Knows nothing of HTTP.
 """
 
-import contextlib
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,6 +21,7 @@ from sequencing.fetch.conversions import Format, converted
 from sequencing.fetch.download import Downloaded, Manners, download
 from sequencing.fetch.meter import Meter
 from sequencing.fetch.partial import Download, size_of
+from sequencing.process import alone
 from sequencing_np.bytestream import CHUNK
 from sequencing_np.config import parse_json, to_dict
 from sequencing_np.errors import ConfigError, DataError, UsageError
@@ -38,7 +37,7 @@ def fetch(wanted: Wanted, folder: Path, manners: Manners, meter: Meter) -> list[
     """The files of a corpus, fetched into a folder unless they are there; their paths."""
     before = record_of(wanted, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with alone_in(folder):
+    with alone(folder, f"{folder}: another process is fetching into it; wait, or give another folder"):
         if before.get("whole") and all(is_recorded(folder, name, before) for name in before["outputs"]):
             meter.say(f"{folder}: all of it is there, as it was fetched {before['date']}")
             return present(wanted, folder, before)
@@ -240,25 +239,3 @@ def licence_text(wanted: Wanted) -> str:
         *(("from" if not number else "", file.address) for number, file in enumerate(wanted.files)),
     ]
     return "".join(f"{label:<14}{text}\n" for label, text in rows if text)
-
-
-@contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Nobody else fetches into this folder meanwhile, where the system has locks of that kind."""
-    try:
-        import fcntl
-
-        descriptor = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield
-        return
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{folder}: another process is fetching into it; wait, or give another folder") from None
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(descriptor)

@@ -27,7 +27,7 @@ from sequencing.prepare.engines import ENGINES, itself
 from sequencing.prepare.figures import decided, figures_of, warnings_of
 from sequencing.prepare.inputs import print_of, read_once, same_inputs
 from sequencing.prepare.manifest import CONFIG, STORE, WORK, is_whole, read_prepared, write_manifest
-from sequencing.prepare.place import alone, check_place, disk
+from sequencing.prepare.place import check_place, disk
 from sequencing.prepare.progress import Progress
 from sequencing.prepare.report import write_reports
 from sequencing.prepare.settings import HELD_OUT, PrepareConfig, same_work, what
@@ -44,6 +44,7 @@ from sequencing.prepare.shards import (
 )
 from sequencing.prepare.split import mark_split
 from sequencing.prepare.vocabulary import make_vocabularies
+from sequencing.process import alone
 from sequencing.records import write_json
 from sequencing_np.errors import ConfigError, UsageError
 from sequencing_np.model_folder import VOCABULARIES
@@ -64,7 +65,7 @@ def prepare(config: PrepareConfig, folder: Path, progress: Progress | None = Non
     with disk(folder):
         check_place(folder)
         (work / "shards").mkdir(parents=True, exist_ok=True)
-        with alone(folder, work / "lock"):
+        with alone(folder, f"{folder}: another process prepares it at this moment; wait for it, or end it"):
             making = Making(config, folder, progress)
             for stage in (begin, clean, decide, build, encode, store):
                 stage(making)

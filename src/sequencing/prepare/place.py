@@ -1,8 +1,7 @@
-"""Where a preparation may write, what is said when it cannot, and that it is alone there."""
+"""Where a preparation may write, and what is said when it cannot."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,22 +45,3 @@ def disk(folder: Path) -> Iterator[None]:
             f"{folder}: cannot be written ({reason(error)}){free}. What is done is kept: make room, and call the same "
             "command again"
         ) from None
-
-
-@contextmanager
-def alone(folder: Path, lock: Path) -> Iterator[None]:
-    """UsageError where another process prepares the same folder. The lock goes with its process, killed even."""
-    try:
-        import fcntl
-    except ImportError:  # not on this system
-        yield
-        return
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"{folder}: another process prepares it at this moment; wait for it, or end it") from None
-        yield
-    finally:
-        os.close(descriptor)

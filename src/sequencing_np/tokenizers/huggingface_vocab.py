@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from sequencing_np.errors import DataError
 from sequencing_np.piece_table import check_text
-from sequencing_np.special import END, FORMAT, UNKNOWN, content, lone_surrogate
+from sequencing_np.special import END, FORMAT, UNKNOWN, check_kind, content, lone_surrogate
 from sequencing_np.tokenizers.documents import find_special, only_keys, read_special, read_tags, without_specials
 from sequencing_np.tokenizers.huggingface_added import AddedToken, AddedTokens, Found, read_added
 from sequencing_np.tokenizers.huggingface_decoders import DECODER_TYPES
@@ -177,10 +177,7 @@ class HuggingFaceVocab:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """The vocabulary that to_json wrote; a DataError names the rule that a document breaks."""
-        if document.get("format") != FORMAT or type(document["format"]) is not int:
-            raise DataError(f"the format is {document.get('format')!r}, this version reads format {FORMAT}")
-        if document.get("kind") != "huggingface":
-            raise DataError(f"the kind is {document.get('kind')!r}, not 'huggingface'")
+        check_kind(document, "huggingface")
         return cls(document)
 
 

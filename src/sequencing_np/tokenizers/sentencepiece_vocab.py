@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from sequencing_np.errors import DataError
 from sequencing_np.piece_table import BYTES, check_text
-from sequencing_np.special import END, FORMAT, UNKNOWN, check_token, content, tag_pattern
+from sequencing_np.special import END, FORMAT, UNKNOWN, check_kind, check_token, content, tag_pattern
 from sequencing_np.tokenizers.documents import find_special, flag, only_keys, read_special, read_tags, without_specials
 from sequencing_np.tokenizers.sentencepiece_cuts import CUTTERS, Pieces, found_first
 from sequencing_np.tokenizers.sentencepiece_file import TYPES, read_sentencepiece
@@ -209,10 +209,7 @@ class SentencePieceVocab:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """The vocabulary that to_json wrote; a DataError names the rule that a document breaks."""
-        if document.get("format") != FORMAT or type(document["format"]) is not int:
-            raise DataError(f"the format is {document.get('format')!r}, this version reads format {FORMAT}")
-        if document.get("kind") != "sentencepiece":
-            raise DataError(f"the kind is {document.get('kind')!r}, not 'sentencepiece'")
+        check_kind(document, "sentencepiece")
         return cls(document)
 
 
