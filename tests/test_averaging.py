@@ -9,10 +9,10 @@ import pytest
 from sequencing.averaging import average
 from sequencing.loading import load_translator
 from sequencing_np.errors import ModelError, UsageError
+from sequencing_np.manifest import check_manifest
 from sequencing_np.model_folder import read_model_folder, write_model_folder
 from sequencing_np.translate import Translator
 from sequencing_np.vocab import Vocab
-from sequencing_np.weights import check_manifest
 from tiny_models import SOURCES, write_model
 
 

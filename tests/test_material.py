@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sequencing.data.store import Encoded, write_store
-from sequencing.prepare.manifest import write_manifest
+from sequencing.prepare.manifest import write_prepared
 from sequencing.run_config import read_run_config, saved
 from sequencing.train.loop import train
 from sequencing.train.material import gather
@@ -30,7 +30,7 @@ def prepared_from(config, folder: Path) -> Path:
     write_store(folder / "train", [Encoded(0, pairs.source, pairs.target)], pairs.corpora, material.vocabs)
     (folder / "dev.tsv").write_bytes(Path(config.data.dev[0]).read_bytes())
     (folder / "prepare.json").write_text(json.dumps({"vocab": saved(config)["vocab"]}))
-    write_manifest(folder, {})
+    write_prepared(folder, {})
     return folder
 
 
@@ -83,7 +83,7 @@ def test_a_damaged_folder_is_refused_before_training(folder, tmp_path):
     other = load_vocab(folder / "source.vocab.json").to_json()
     other["tokens"][4], other["tokens"][5] = other["tokens"][5], other["tokens"][4]
     (folder / "source.vocab.json").write_text(json.dumps(other))
-    write_manifest(folder, {})
+    write_prepared(folder, {})
     with pytest.raises(DataError, match="not those of the source vocabulary"):
         train(on_prepared(folder), tmp_path / "run")
 

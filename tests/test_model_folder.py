@@ -14,6 +14,7 @@ from sequencing_np.config import to_dict
 from sequencing_np.errors import ModelError, SequencingError
 from sequencing_np.factors import FactoredVocab
 from sequencing_np.limits import Limits
+from sequencing_np.manifest import MANIFEST, check_manifest, digest, write_manifest
 from sequencing_np.model_folder import (
     CONFIG,
     VOCABULARIES,
@@ -25,7 +26,7 @@ from sequencing_np.model_folder import (
 )
 from sequencing_np.translate import SearchConfig, Translator
 from sequencing_np.vocab import Vocab, Vocabulary
-from sequencing_np.weights import MANIFEST, WEIGHTS, check_manifest, digest, write_manifest, write_safetensors
+from sequencing_np.weights import WEIGHTS, write_safetensors
 
 LIMITS = Limits(1.5, 7, 90, 1)
 

@@ -28,9 +28,9 @@ from sequencing.train.loop import Interrupted, losses_of, run, train
 from sequencing.train.session import open_session
 from sequencing.train.settings import FREE
 from sequencing_np.errors import ConfigError, DataError, SearchError, SequencingError, UsageError
+from sequencing_np.manifest import check_manifest
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.translate import SearchConfig, Translator
-from sequencing_np.weights import check_manifest
 from small_runs import EVERYTHING, files, records, small, write_config, write_pairs
 
 ROOT = Path(__file__).resolve().parent.parent

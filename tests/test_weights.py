@@ -14,15 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequencing_np.errors import ModelError
-from sequencing_np.weights import (
-    MANIFEST,
-    check_manifest,
-    digest,
-    nest,
-    read_safetensors,
-    write_manifest,
-    write_safetensors,
-)
+from sequencing_np.manifest import MANIFEST, check_manifest, digest, write_manifest
+from sequencing_np.weights import nest, read_safetensors, write_safetensors
 
 ARRAYS: dict[str, np.ndarray] = {
     "a.weight": np.arange(15, dtype=np.float32).reshape(3, 5),

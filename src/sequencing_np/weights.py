@@ -1,13 +1,11 @@
-"""Names and arrays on disk: safetensors files and the model folder. Reads them with NumPy alone.
+"""Names and arrays on disk: safetensors files, read with NumPy alone.
 
-A model folder holds config.json, weights.safetensors, source.vocab.json, target.vocab.json and manifest.json (format
-version, size and sha256 of each file). Nothing in it is code, so a stranger's folder is safe to load. What the arrays
-mean is not known here. Format: 8 bytes little-endian length, a JSON header, then the arrays one after the other.
+Nothing in them is code, so a stranger's file is safe to load. What the arrays mean is not known here. Format: 8 bytes
+little-endian length, a JSON header, then the arrays one after the other.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -20,8 +18,6 @@ from sequencing_np.config import parse_json
 from sequencing_np.errors import ConfigError, ModelError
 from sequencing_np.text import atomic_write
 
-FORMAT = 1  # of the model folder; raised when an older program could misread a newer folder
-MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 MAX_HEADER = 100 << 20
 
@@ -121,56 +117,3 @@ def listed(tree: Any) -> Any:
     if tree and set(tree) == {str(index) for index in range(len(tree))}:
         return [listed(tree[str(index)]) for index in range(len(tree))]
     return {key: listed(value) for key, value in tree.items()}
-
-
-def sha256(path: Path) -> str:
-    """The check sum of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest(content: Mapping[str, Any]) -> str:
-    """The check sum of what a manifest says besides it."""
-    said = {key: value for key, value in content.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
-def write_manifest(folder: Path, extra: Mapping[str, Any] | None = None) -> None:
-    """Write manifest.json over all other files of the folder; done last, it makes the folder whole."""
-    files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
-    }
-    content = {"format": FORMAT, **(extra or {}), "files": files}
-    content["digest"] = digest(content)
-    with atomic_write(folder / MANIFEST) as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
-
-
-def check_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest, after every file was compared with it; ModelError names the first that differs."""
-    path = folder / MANIFEST
-    if not folder.is_dir():
-        raise ModelError(f"{folder}: no such folder; give a model folder (it holds {MANIFEST} and {WEIGHTS})")
-    if not path.is_file():
-        raise ModelError(f"{folder}: no {MANIFEST}; this is no model folder, or its writing was interrupted")
-    try:
-        content = parse_json(path.read_text(encoding="utf-8"), str(path))
-        version, files = content["format"], content["files"]
-        entries = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in files.items()}
-    except (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: damaged: {error}") from None
-    if version != FORMAT:
-        raise ModelError(f"{path}: format {version!r}; this program reads {FORMAT}: use the version that wrote it")
-    if content.get("digest") != digest(content):
-        raise ModelError(f"{path}: changed or damaged, its digest does not fit; copy the model folder again")
-    for name, (size, checksum) in entries.items():
-        file = folder / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ModelError(f"{path}: names {name!r}, which lies outside the folder")
-        if not file.is_file():
-            raise ModelError(f"{file}: missing; copy the model folder again")
-        if file.stat().st_size != size or sha256(file) != checksum:
-            raise ModelError(f"{file}: differs from {MANIFEST} (changed or damaged); copy the model folder again")
-    return content

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sequencing.commands.model import add_run, folder_of
 from sequencing_np.errors import UsageError
-from sequencing_np.weights import MANIFEST
+from sequencing_np.manifest import MANIFEST
 
 EXAMPLES = """
 examples:

@@ -26,9 +26,9 @@ from sequencing.data.lengths import CHUNK, ByLength, Cells, Lengths, by_length
 from sequencing_np.batch import Ragged
 from sequencing_np.config import Origin, build, parse_json, to_dict
 from sequencing_np.errors import ConfigError, DataError
+from sequencing_np.manifest import sha256
 from sequencing_np.text import atomic_write
 from sequencing_np.vocab import Vocabulary
-from sequencing_np.weights import sha256
 
 FORMAT = 1
 INFO = "store.json"
@@ -277,7 +277,7 @@ def verify(folder: Path) -> None:
     for name, entry in read_info(folder).files.items():
         path = folder / name
         if not path.is_file() or sha256(path) != entry["sha256"]:
-            raise DataError(f"{path}: not what was written (changed or damaged); prepare it again")
+            raise DataError(f"{path}: missing, changed or damaged; prepare it again")
 
 
 def check_vocabularies(folder: Path, vocabs: tuple[Vocabulary, Vocabulary]) -> None:

@@ -25,8 +25,8 @@ from sequencing.process import alone
 from sequencing_np.bytestream import CHUNK
 from sequencing_np.config import parse_json, to_dict
 from sequencing_np.errors import ConfigError, DataError, UsageError
+from sequencing_np.manifest import sha256 as sha256_of
 from sequencing_np.text import atomic_write, write_lines
-from sequencing_np.weights import sha256 as sha256_of
 
 RECORD, LICENCE, ORIGINALS = KEPT
 FORMAT = 1

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol
@@ -91,19 +92,22 @@ def run_ray(parts: Sequence[Any], read: Read, work: Work, jobs: int) -> Iterator
     if not ray.is_initialized():
         ray.init(num_cpus=jobs or None, log_to_driver=False, logging_level="error")
     data.DataContext.get_current().enable_progress_bars = False  # ours is shown
-    rows = data.from_items([{"item": part} for part in parts], override_num_blocks=len(parts))
+    rows = data.from_items([{"item": Carried(part)} for part in parts], override_num_blocks=len(parts))
     if read is not itself:  # each item becomes a task of its own, wherever it was read
         rows = rows.flat_map(Rows(read)).repartition(target_num_rows_per_block=1)
     for row in rows.map(Row(work)).iter_rows():
-        if isinstance(row["item"], Failure):
-            raise row["item"].error
-        yield row["item"]
+        carried = row["item"]
+        if carried.error is not None:
+            raise carried.error
+        yield carried.value
 
 
-class Failure(NamedTuple):
-    """A user's mistake, carried as a value: Ray would put words of its own around an exception."""
+@dataclass(frozen=True)
+class Carried:
+    """What goes from task to task: a value, or a user's mistake, around which Ray would put words of its own."""
 
-    error: SequencingError
+    value: Any
+    error: SequencingError | None = None
 
 
 class Rows:
@@ -114,10 +118,10 @@ class Rows:
 
     def __call__(self, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         try:
-            for item in self.read(row["item"]):
-                yield {"item": item}
+            for item in self.read(row["item"].value):
+                yield {"item": Carried(item)}
         except SequencingError as error:
-            yield {"item": Failure(error)}
+            yield {"item": Carried(None, error)}
 
 
 class Row:
@@ -127,12 +131,13 @@ class Row:
         self.work = work
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        if isinstance(row["item"], Failure):
+        carried = row["item"]
+        if carried.error is not None:
             return row
         try:
-            return {"item": self.work(row["item"])}
+            return {"item": Carried(self.work(carried.value))}
         except SequencingError as error:
-            return {"item": Failure(error)}
+            return {"item": Carried(None, error)}
 
 
 ENGINES = {"local": Engine(run_local, True), "ray": Engine(run_ray, False)}

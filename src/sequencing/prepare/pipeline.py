@@ -26,7 +26,7 @@ from sequencing.prepare.encoding import Encoding, encoded_parts
 from sequencing.prepare.engines import ENGINES, itself
 from sequencing.prepare.figures import decided, figures_of, warnings_of
 from sequencing.prepare.inputs import print_of, read_once, same_inputs
-from sequencing.prepare.manifest import CONFIG, STORE, WORK, is_whole, read_prepared, write_manifest
+from sequencing.prepare.manifest import CONFIG, STORE, WORK, is_whole, read_prepared, write_prepared
 from sequencing.prepare.place import check_place, disk
 from sequencing.prepare.progress import Progress
 from sequencing.prepare.report import write_reports
@@ -265,7 +265,7 @@ def finish(making: Making) -> dict[str, Any]:
         write_reports(folder, report, what(config))
         write_json(folder / CONFIG, what(config))
         known = {"configuration": what(config), "inputs": inputs, "streams": streams, "pairs": report["split"]}
-        write_manifest(folder, known)
+        write_prepared(folder, known)
     shutil.rmtree(making.work, ignore_errors=True)
     return report
 

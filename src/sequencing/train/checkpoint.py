@@ -18,9 +18,10 @@ import torch
 
 from sequencing_np.config import parse_json
 from sequencing_np.errors import SequencingError, UsageError
+from sequencing_np.manifest import check_manifest, write_manifest
 from sequencing_np.model_folder import replace_folder
 from sequencing_np.text import atomic_write
-from sequencing_np.weights import check_manifest, read_safetensors, write_manifest, write_safetensors
+from sequencing_np.weights import read_safetensors, write_safetensors
 
 FOLDER = "checkpoints"
 STATE = "state.json"

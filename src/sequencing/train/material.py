@@ -17,9 +17,9 @@ from sequencing.run_config import RunConfig
 from sequencing.vocabularies import build_vocabularies, check_factors
 from sequencing_np.errors import DataError
 from sequencing_np.limits import Limits
+from sequencing_np.manifest import sha256
 from sequencing_np.model_folder import VOCABULARIES
 from sequencing_np.vocab import Vocabulary, load_vocab, save_vocab
-from sequencing_np.weights import sha256
 
 Say = Callable[[str], object]
 
