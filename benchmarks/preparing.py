@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sequencing.train.logging import machine
+from sequencing.machine import machine
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "preparing.json"

@@ -10,17 +10,16 @@ the range. The numbers go to benchmarks/results/ as JSON with the versions and t
 import argparse
 import json
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from turns import by_turns
 
 from sequencing.cells import CELLS
+from sequencing.machine import machine
 from sequencing.model import Model
-from sequencing.train.logging import machine
 from sequencing_np.beam import BeamFeedBack
 from sequencing_np.config import Origin
 from sequencing_np.decode import dynamic_decode
@@ -33,19 +32,6 @@ from sequencing_np.weights import nest
 RESULTS = Path(__file__).parent / "results"
 SPECIAL = Special(0, 1, 2, 3)
 LENGTH = 20  # tokens of source and answer: the same work for both, whatever the weights say
-
-
-def by_turns(tasks: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each task, `repeats` times each, after one run that does not count."""
-    for task in tasks.values():
-        task()
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(repeats):
-        for name, task in tasks.items():
-            begin = time.perf_counter()
-            task()
-            seconds[name].append(time.perf_counter() - begin)
-    return seconds
 
 
 def recurrences(repeats: int) -> list[dict[str, Any]]:

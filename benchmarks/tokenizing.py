@@ -17,14 +17,15 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import sentencepiece
+from turns import Tasks, by_turns
 
 from sequencing.data.subword_training import ALGORITHMS, train_sentencepiece
-from sequencing.train.logging import machine
+from sequencing.machine import machine
 from sequencing_np.special import Special, Vocabulary
 from sequencing_np.text import read_lines
 from sequencing_np.tokenizers.sentencepiece_vocab import import_model
@@ -34,7 +35,6 @@ RESULTS = HERE / "results" / "tokenizing.json"
 DATA = Path(os.environ.get("SEQUENCING_DATA", HERE.parent.parent / "shared" / "data"))
 LEARNT_FROM = 100_000  # lines
 DROPOUT = {"bpe": 0.1, "unigram": 0.8}  # of unigram: an inverse temperature of a quarter
-Tasks = dict[str, Callable[[], object]]
 
 
 def texts(path: str) -> list[str]:
@@ -43,19 +43,6 @@ def texts(path: str) -> list[str]:
         return list(read_lines(path))
     rows = read_lines(DATA / "tatoeba-en-de" / "train.tsv.gz")
     return [text for row in rows for text in row.split("\t")]
-
-
-def by_turns(tasks: Tasks, repeats: int) -> dict[str, list[float]]:
-    """Seconds of each task, `repeats` times each, after one run that does not count."""
-    for task in tasks.values():
-        task()
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(repeats):
-        for name, task in tasks.items():
-            begin = time.process_time()
-            task()
-            seconds[name].append(time.process_time() - begin)
-    return seconds
 
 
 def first_times(model: bytes, algorithm: str, count: int) -> Iterator[Vocabulary]:
@@ -144,9 +131,9 @@ def main() -> None:
         model = train_sentencepiece(learnt, arguments.size, algorithm=algorithm)
         tasks = encoding(algorithm, model, lines, arguments.repeats)
         tasks |= other(algorithm, lines, learnt, arguments.size)
-        rows.append(row(f"{algorithm}, encode", by_turns(tasks, arguments.repeats), len(lines)))
+        rows.append(row(f"{algorithm}, encode", by_turns(tasks, arguments.repeats, time.process_time), len(lines)))
         tasks = sampling(algorithm, model, lines)
-        rows.append(row(f"{algorithm}, sample", by_turns(tasks, arguments.repeats), len(lines)))
+        rows.append(row(f"{algorithm}, sample", by_turns(tasks, arguments.repeats, time.process_time), len(lines)))
     for line in rows:
         for who, (low, middle, high) in line["rates"].items():
             print(

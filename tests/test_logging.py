@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy
 import pytest
 
+from sequencing.machine import machine
 from sequencing.records import json_line, read_records, visible
-from sequencing.train.logging import MetricsLog, Progress, TensorBoardLog, machine
+from sequencing.train.logging import MetricsLog, Progress, TensorBoardLog
 from sequencing_np.errors import ConfigError, UsageError
 
 

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequencing_np.errors import DataError
-from sequencing_np.text import Reading, atomic_write, read_each_line, read_lines, single_line, write_lines
+from sequencing_np.text import Reading, read_each_line, read_lines
+from sequencing_np.writing import atomic_write, single_line, write_lines
 
 # D07: everything that other programs take for the end of a line
 SEPARATORS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"

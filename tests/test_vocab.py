@@ -15,7 +15,6 @@ from sequencing_np.columns import ColumnsVocab
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.factors import FactoredVocab
 from sequencing_np.subwords import BYTES, Subwords
-from sequencing_np.text import write_lines
 from sequencing_np.tokenizers.huggingface_vocab import import_tokenizer
 from sequencing_np.tokenizers.sentencepiece_vocab import import_model
 from sequencing_np.unigram import Unigram
@@ -31,6 +30,7 @@ from sequencing_np.vocab import (
     save_vocab,
     vocab_lines,
 )
+from sequencing_np.writing import write_lines
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\n"))
 LINES = st.lists(TEXT, min_size=1).filter(lambda lines: any(line.strip(" ") for line in lines))

@@ -16,7 +16,7 @@ import numpy
 
 from sequencing.records import Record, number, visible
 from sequencing_np.errors import ConfigError, DataError
-from sequencing_np.text import atomic_write
+from sequencing_np.writing import atomic_write
 
 COLOURS = ("#f4f7fb", "#bdd3e9", "#72a2cf", "#2f6da9", "#123f6e")  # weights 0, 1/4, 1/2, 3/4, 1
 INK, MUTED = "#1c2430", "#5f6b7a"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from sequencing_np.text import atomic_write
+from sequencing_np.writing import atomic_write
 
 Record = Mapping[str, Any]
 

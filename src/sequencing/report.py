@@ -20,7 +20,7 @@ from sequencing.plot import attention_svg
 from sequencing.records import Record, number, visible
 from sequencing.run_folder import Run, read_run
 from sequencing_np.errors import DataError
-from sequencing_np.text import atomic_write
+from sequencing_np.writing import atomic_write
 
 MOST_SENTENCES, MOST_STEPS, MOST_PICTURES, LONGEST_COMPARED = 8, 7, 4, 1000
 

@@ -10,7 +10,8 @@ __version__ = "0.1.0"
 
 _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "errors": ("SequencingError", "UsageError", "ConfigError", "DataError", "ModelError", "SearchError"),
-    "text": ("read_lines", "write_lines", "atomic_write"),
+    "text": ("read_lines",),
+    "writing": ("write_lines", "atomic_write"),
     "special": ("Special",),
     "delimited": ("Vocab", "build_vocab"),
     "subwords": ("Subwords",),

@@ -7,8 +7,8 @@ import json
 import math
 from typing import Any, Protocol
 
-from sequencing_np.text import single_line
 from sequencing_np.translate import Answer, Scored, Translation
+from sequencing_np.writing import single_line
 
 
 class Layout(Protocol):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sequencing_np.config import parse_json
 from sequencing_np.errors import ConfigError, ModelError, SequencingError
-from sequencing_np.text import atomic_write
+from sequencing_np.writing import atomic_write
 
 MANIFEST = "manifest.json"
 

@@ -19,9 +19,9 @@ from sequencing_np.errors import ConfigError, ModelError
 from sequencing_np.limits import Limits
 from sequencing_np.manifest import MANIFEST, check_manifest, write_manifest
 from sequencing_np.model import ModelConfig, model_config
-from sequencing_np.text import atomic_write
 from sequencing_np.vocab import Vocabulary, load_vocab, save_vocab
 from sequencing_np.weights import WEIGHTS, read_safetensors, write_safetensors
+from sequencing_np.writing import atomic_write
 
 CONFIG = "config.json"
 VOCABULARIES = ("source.vocab.json", "target.vocab.json")

@@ -1,27 +1,17 @@
-"""Files and streams to lines and back. Only LF separates lines; text is strict UTF-8.
+"""Files and streams to lines, checked to the byte. Only LF separates lines; text is strict UTF-8.
 
-What is read is checked to the byte, what is written is either complete or not there. Knows nothing of tokens, columns
-or pairs.
+Knows nothing of tokens, columns or pairs.
 """
 
-import contextlib
-import errno
-import gzip
-import os
-import secrets
-import stat
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, NamedTuple, Protocol, cast
+from typing import NamedTuple
 
-from sequencing_np.bytestream import PACKINGS, Packing, Source, name_of, read_chunks, reason
+from sequencing_np.bytestream import PACKINGS, Packing, Source, name_of, read_chunks
 from sequencing_np.errors import DataError
 
 MAX_BYTES = 1 << 20
 CONTROLS = bytes(code for code in range(32) if code not in b"\t\n")
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -196,113 +186,3 @@ class _Reader:
         self.reading.too_long += 1
         what = f"the line is longer than the limit of {self.max_bytes} bytes"
         return DataError(f"{self.name}:{self.line}: {what}; break it into several, or raise the limit")
-
-
-class ByteSink(Protocol):
-    """What can be written to: any binary stream."""
-
-    def write(self, data: bytes, /) -> object: ...
-
-    def flush(self) -> object: ...
-
-
-Destination = str | os.PathLike[str] | ByteSink
-
-
-def single_line(text: str) -> str:
-    """A text that a model made, fit for one line of output: each LF in it becomes a space."""
-    return text.replace("\n", " ")
-
-
-def write_lines(destination: Destination, lines: Iterable[str]) -> int:
-    """Write lines to a path (all or nothing; packed if it ends in ".gz"), to a stream, or to standard output ("-").
-
-    A stream is flushed after each line, so that whoever waits for it sees it. Returns the number of lines.
-    """
-    if not isinstance(destination, (str, os.PathLike)):
-        return _write(destination, lines, "stream")
-    if destination == "-":
-        return _write(cast(ByteSink, sys.stdout.buffer), lines, "standard output")
-    name = os.fspath(destination)
-    with atomic_write(destination) as file:
-        if not name.endswith(".gz"):
-            return _write(file, lines, name, each=False)
-        with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-            return _write(packed, lines, name, each=False)
-
-
-def _write(sink: ByteSink, lines: Iterable[str], name: str, each: bool = True) -> int:
-    number = 0
-    for number, line in enumerate(lines, start=1):
-        if "\n" in line:
-            raise DataError(f"{name}:{number}: the text {line[:40]!r} holds a line feed; write it as several lines")
-        try:
-            sink.write(f"{line}\n".encode())
-        except UnicodeEncodeError as error:
-            found = f"U+{ord(line[error.start]):04X} at character {error.start}"
-            raise DataError(f"{name}:{number}: {found} is half a surrogate pair; UTF-8 has no bytes for it") from None
-        if each:
-            sink.flush()
-    return number
-
-
-@contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A binary file that stands at `path` once the block has ended well, and leaves no trace if it has not.
-
-    A device, a pipe or a socket cannot be replaced: it is written to as it is. A link stays, what it points to changes.
-    """
-    target, mode = _target(path)
-    if mode is not None and not stat.S_ISREG(mode):
-        with _writing(path, target), target.open("wb") as device:
-            yield device
-        return
-    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with _writing(path, temporary), temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        with _writing(path, temporary):
-            if mode is not None:
-                temporary.chmod(stat.S_IMODE(mode))
-            temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
-def _target(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
-    """The file behind a path and its mode, None where there is none yet."""
-    try:
-        target = Path(path).resolve()
-        mode = target.stat().st_mode if target.exists() else None
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links is a RuntimeError until Python 3.13
-        raise DataError(f"{os.fspath(path)}: cannot be written ({error})") from None
-    if mode is not None and stat.S_ISDIR(mode):
-        raise DataError(f"{os.fspath(path)}: is a folder; give the name of a file in it")
-    if not target.parent.is_dir():
-        raise DataError(f"{os.fspath(path)}: there is no folder {target.parent}; make it first")
-    return target, mode
-
-
-@contextlib.contextmanager
-def _writing(path: str | os.PathLike[str], opened: Path) -> Iterator[None]:
-    """Errors of a full or failing disk, told apart from those of whoever makes the content."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_ERRORS and error.filename != str(opened):
-            raise
-        raise DataError(f"{os.fspath(path)}: cannot be written ({reason(error)})") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a renaming survive a power cut, where the system lets folders be opened."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

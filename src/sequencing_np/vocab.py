@@ -14,7 +14,8 @@ from sequencing_np.columns import SINGLE, ColumnsVocab
 from sequencing_np.delimited import Vocab, build_vocab, room_for
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.special import Special, Vocabulary, check_token
-from sequencing_np.text import atomic_write, read_lines
+from sequencing_np.text import read_lines
+from sequencing_np.writing import atomic_write
 
 __all__ = [
     "LAYOUTS",

@@ -16,7 +16,7 @@ import numpy as np
 
 from sequencing_np.config import parse_json
 from sequencing_np.errors import ConfigError, ModelError
-from sequencing_np.text import atomic_write
+from sequencing_np.writing import atomic_write
 
 WEIGHTS = "weights.safetensors"
 MAX_HEADER = 100 << 20

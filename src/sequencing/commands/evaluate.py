@@ -13,7 +13,7 @@ from sequencing.data.corpus import Corpus, References, read_references
 from sequencing_np.commands.search import add_search_options, search_config
 from sequencing_np.commands.streams import ParallelLines, write_output
 from sequencing_np.errors import DataError, SearchError, UsageError
-from sequencing_np.text import single_line
+from sequencing_np.writing import single_line
 
 EXAMPLES = """
 examples:

@@ -13,7 +13,7 @@ from sequencing.records import Record, read_records
 from sequencing_np.commands.search import add_search_options, search_config
 from sequencing_np.commands.streams import Lines, write_output
 from sequencing_np.errors import DataError, SearchError, UsageError
-from sequencing_np.text import atomic_write
+from sequencing_np.writing import atomic_write
 
 EXAMPLES = """
 examples:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sequencing_np.errors import ConfigError
-from sequencing_np.text import write_lines
+from sequencing_np.writing import write_lines
 
 LIMIT = 1_000_000  # numbers are below this
 DIGITS = 6

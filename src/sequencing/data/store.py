@@ -27,8 +27,8 @@ from sequencing_np.batch import Ragged
 from sequencing_np.config import Origin, build, parse_json, to_dict
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.manifest import sha256
-from sequencing_np.text import atomic_write
 from sequencing_np.vocab import Vocabulary
+from sequencing_np.writing import atomic_write
 
 FORMAT = 1
 INFO = "store.json"

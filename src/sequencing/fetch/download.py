@@ -19,7 +19,7 @@ from sequencing.fetch.web import BY_HAND, FAILURES, Passing, explained, open_add
 from sequencing_np.bytestream import CHUNK
 from sequencing_np.config import require
 from sequencing_np.errors import DataError
-from sequencing_np.text import DISK_ERRORS
+from sequencing_np.writing import DISK_ERRORS
 
 LONGEST_PAUSE = 30.0  # seconds
 

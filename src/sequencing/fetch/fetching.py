@@ -26,7 +26,7 @@ from sequencing_np.bytestream import CHUNK
 from sequencing_np.config import parse_json, to_dict
 from sequencing_np.errors import ConfigError, DataError, UsageError
 from sequencing_np.manifest import sha256 as sha256_of
-from sequencing_np.text import atomic_write, write_lines
+from sequencing_np.writing import atomic_write, write_lines
 
 RECORD, LICENCE, ORIGINALS = KEPT
 FORMAT = 1

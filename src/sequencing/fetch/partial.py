@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 from sequencing.fetch.meter import amount
 from sequencing_np.config import parse_json
 from sequencing_np.errors import ConfigError
-from sequencing_np.text import atomic_write
+from sequencing_np.writing import atomic_write
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ from sequencing.process import alone
 from sequencing.records import write_json
 from sequencing_np.errors import ConfigError, UsageError
 from sequencing_np.model_folder import VOCABULARIES
-from sequencing_np.text import atomic_write
 from sequencing_np.vocab import load_vocab
+from sequencing_np.writing import atomic_write
 
 BEGUN, CLEANED, DECIDED, BUILT, ENCODED = (
     f"{name}.json" for name in ("begun", "cleaned", "decided", "vocabularies", "encoded")

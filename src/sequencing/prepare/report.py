@@ -15,7 +15,7 @@ from typing import Any
 from sequencing.prepare.figures import KINDS, SIDES, quantile, total_of, words_of
 from sequencing.prepare.histogram import histogram_svg
 from sequencing.records import visible, write_json
-from sequencing_np.text import atomic_write
+from sequencing_np.writing import atomic_write
 
 NAMED = 4  # corpora in the title
 TITLES = {"words": "Words", "characters": "Characters", "lengths": "Tokens"}

@@ -21,7 +21,7 @@ import numpy as np
 from sequencing.records import json_line
 from sequencing_np.batch import Ragged, offsets_of
 from sequencing_np.errors import DataError
-from sequencing_np.text import atomic_write
+from sequencing_np.writing import atomic_write
 
 PAIRS, IDS, VERDICTS = ".pairs", ".ids", "verdicts"
 EXAMPLES = 3  # dropped pairs that are shown for each reason

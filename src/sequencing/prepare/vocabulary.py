@@ -14,8 +14,8 @@ from sequencing.prepare.shards import TRAIN, Shard, chosen_lines, open_verdicts,
 from sequencing.vocabularies import build_vocabularies
 from sequencing_np.errors import DataError
 from sequencing_np.model_folder import VOCABULARIES
-from sequencing_np.text import atomic_write
 from sequencing_np.vocab import load_vocab, save_vocab
+from sequencing_np.writing import atomic_write
 
 SAMPLE = "sample.tsv"
 SEED = 0x5A  # so that the sample has nothing to do with what is held out

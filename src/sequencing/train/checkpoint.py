@@ -20,8 +20,8 @@ from sequencing_np.config import parse_json
 from sequencing_np.errors import SequencingError, UsageError
 from sequencing_np.manifest import check_manifest, write_manifest
 from sequencing_np.model_folder import replace_folder
-from sequencing_np.text import atomic_write
 from sequencing_np.weights import read_safetensors, write_safetensors
+from sequencing_np.writing import atomic_write
 
 FOLDER = "checkpoints"
 STATE = "state.json"

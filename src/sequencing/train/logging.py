@@ -8,7 +8,6 @@ cannot even be opened is an error at the start. Knows nothing of models, losses 
 import logging
 import math
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -16,12 +15,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-import numpy
-
-from sequencing.process import cores
 from sequencing.records import Record, json_line, number, plain, read_records, visible
 from sequencing_np.errors import ConfigError, UsageError
-from sequencing_np.text import atomic_write
+from sequencing_np.writing import atomic_write
 
 LONGEST_SAMPLE = 300
 BAR_UNITS = 10_000
@@ -270,33 +266,3 @@ def _shown(record: Record, name: str) -> str:
     label, form = SHOWN[name]
     value = number(plain(record[name]))
     return label.format("nan" if value is None else format(value, form))
-
-
-def machine() -> dict[str, Any]:
-    """The machine and the versions that numbers were measured with: no host name, no path, no user."""
-    facts: dict[str, Any] = {
-        "python": platform.python_version(),
-        "torch": None,
-        "numpy": numpy.__version__,
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "cpu": _cpu_name(),
-        "cores": cores(),
-        "threads": None,
-        "accelerator": None,
-    }
-    try:
-        import torch
-    except ImportError:
-        return facts
-    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return facts | {"torch": torch.__version__, "threads": torch.get_num_threads(), "accelerator": accelerator}
-
-
-def _cpu_name(information: Path = Path("/proc/cpuinfo")) -> str | None:
-    try:
-        lines = information.read_bytes().split(b"\n")
-    except OSError:
-        return platform.processor() or None
-    names = (line.partition(b":")[2].strip() for line in lines if line.startswith(b"model name"))
-    return next(names, b"").decode(errors="replace") or None

@@ -14,6 +14,7 @@ import torch
 
 from sequencing.data.sampling import START, BatchStream, Position, SamplingOptions
 from sequencing.loading import choose_device
+from sequencing.machine import machine
 from sequencing.model import Model
 from sequencing.optim import OPTIMIZERS, Average
 from sequencing.records import write_json
@@ -27,7 +28,7 @@ from sequencing.train.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from sequencing.train.logging import Log, MetricsLog, Progress, TensorBoardLog, machine
+from sequencing.train.logging import Log, MetricsLog, Progress, TensorBoardLog
 from sequencing.train.material import as_lists, gather, limits_of, same_data
 from sequencing.train.settings import check_settings, same_run
 from sequencing.train.tally import Tally

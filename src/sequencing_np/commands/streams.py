@@ -12,7 +12,8 @@ from itertools import zip_longest
 from typing import TypeVar
 
 from sequencing_np.errors import DataError, UsageError
-from sequencing_np.text import read_lines, write_lines
+from sequencing_np.text import read_lines
+from sequencing_np.writing import write_lines
 
 MAX_BYTES = 1 << 16  # of a line that a model is asked about
 WINDOW = 1024  # lines that are sorted and searched together
