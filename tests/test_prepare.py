@@ -497,6 +497,22 @@ def test_other_places(corpus: Path, tmp_path: Path) -> None:
     assert tree(tmp_path / "mine") == {"precious": b"!"}
 
 
+def test_a_start_that_made_nothing_may_be_mended(tmp_path: Path) -> None:
+    """The mistake is found, the file mended, and the same command or a better one called again."""
+    path = tmp_path / "pairs.tsv"
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="no pair is left"):
+        prepare(config_of(path), tmp_path / "out", Quiet())
+    write_pairs(path, [("a", "b"), ("c", "d\te")])
+    with pytest.raises(DataError, match=r"pairs\.tsv:2: 3 columns"):
+        prepare(config_of(path), tmp_path / "out", Quiet())
+    write_pairs(path, [("a", "b"), ("c", "d")])
+    report = prepare(config_of(path, "max_length=77"), tmp_path / "out", Quiet())
+    assert (
+        report["split"]["train"] == 2 and read_prepared(tmp_path / "out").manifest["configuration"]["max_length"] == 77
+    )
+
+
 def test_two_at_once(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "work").mkdir(parents=True)
     with alone(tmp_path / "out", "held by the test"):

@@ -110,7 +110,7 @@ def begin(making: Making) -> None:
     """Read all inputs whole, and compare them and the configuration with those of an earlier call."""
     config, progress = making.config, making.progress
     marker = making.work / BEGUN
-    before = read_marker(marker)
+    before = read_marker(marker) if finished(making.shards) else None  # nothing is made yet: it may be mended
     if before is not None:
         same_work(before["configuration"], config, making.folder)
     streams = streams_of(config)
@@ -120,6 +120,8 @@ def begin(making: Making) -> None:
         )
     prints = input_prints(making)
     if before is None:
+        for name in (CLEANED, DECIDED, BUILT, ENCODED):
+            (making.work / name).unlink(missing_ok=True)
         content = {"configuration": what(config), "inputs": [list(each) for each in prints]}
         write_marker(marker, content)
     else:
