@@ -26,7 +26,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_device(parser)
-    parser.add_argument("--source", metavar="F", help="text to translate, gzip or not; -: stdin")
+    parser.add_argument("--source", metavar="F", help="text to translate, packed or not; -: stdin")
     parser.add_argument("--reference", action="append", default=[], metavar="F", help="its translations, line by line")
     parser.add_argument("--data", action="append", default=[], metavar="F.tsv", help="instead: source<tab>target lines")
     parser.add_argument("--json", action="store_true", help="write one JSON object")

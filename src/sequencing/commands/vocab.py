@@ -30,7 +30,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     side = SideConfig()
-    parser.add_argument("files", metavar="FILE", nargs="+", help="text, gzip or not; -: stdin; or a model to import")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="text, packed or not; -: stdin; or a model to import")
     parser.add_argument("--column", type=int, metavar="N", help="of TSV files: the column with the text, from 1")
     parser.add_argument("--level", choices=LEVELS, default=side.level, help=f"what a token is (default {side.level})")
     parser.add_argument("--algorithm", choices=ALGORITHMS, default=side.algorithm, help="how subwords are learnt (bpe)")

@@ -1,4 +1,4 @@
-"""Parallel text: TSV files, or pairs of files with one sentence per line, plain or gzip, several in order.
+"""Parallel text: TSV files, or pairs of files with one sentence per line, plain, gzip or xz, several in order.
 
 `check` reads every byte once before training begins: equal line counts, UTF-8, whole gzip files, two columns. Pairs
 that cannot be used (a side that is empty or only white space, a line over the byte limit) are skipped and counted.

@@ -132,7 +132,7 @@ class Format(NamedTuple):
 
 
 def converted(chunks: Iterable[bytes], name: str, form: Format) -> Iterator[str]:
-    """The new lines of a file, gzip or not; DataError names the first line that cannot be read."""
+    """The new lines of a file, packed or not; DataError names the first line that cannot be read."""
     conversion = CONVERSIONS[form.convert]
     lines = read_lines(Chunks(ENCODINGS[form.encoding](chunks)), name=name)
     for number, text in enumerate(lines, 1):

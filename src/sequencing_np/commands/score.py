@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What both floors are asked."""
-    parser.add_argument("--source", required=True, metavar="F", help="what was translated, gzip or not; -: stdin")
+    parser.add_argument("--source", required=True, metavar="F", help="what was translated, packed or not; -: stdin")
     parser.add_argument("--target", required=True, metavar="F", help="the translations, line by line; -: stdin")
     add_output_option(parser)
     parser.add_argument("--json", action="store_true", help="write one JSON object a line, with each token's share")

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What both floors are asked."""
-    parser.add_argument("--input", default="-", metavar="F", help="file to read, gzip or not; -: stdin (default)")
+    parser.add_argument("--input", default="-", metavar="F", help="file to read, packed or not; -: stdin (default)")
     add_output_option(parser)
     window = f"lines sorted and searched together; 1 answers each line at once (default {WINDOW}, at a terminal 1)"
     parser.add_argument("--window", type=int, metavar="N", help=window)
