@@ -23,7 +23,7 @@ from sequencing.optim import (
     learning_rate,
     teacher_rate,
 )
-from sequencing.run_config import SamplingConfig, ScheduleConfig, TrainConfig
+from sequencing.train_config import SamplingConfig, ScheduleConfig, TrainConfig
 from sequencing_np.errors import ConfigError
 
 WARMUP, STEPS, HALF, FINAL = 10, 110, 20, 0.25

@@ -127,9 +127,9 @@ def test_a_position_is_reached_without_what_lies_before_it():
 @settings(max_examples=30)
 @given(PAIRS, BUDGET, st.integers(1, 5))
 def test_ranks_share_each_epoch(pairs, budget, ranks):
-    options = {"batch_tokens": budget, "max_epochs": 2, "ranks": ranks}
+    options = {"batch_tokens": budget, "max_epochs": 2, "shares": ranks}
     stream = stream_of(pairs, **options)
-    shares = [list(stream.batches(rank=rank)) for rank in range(ranks)]
+    shares = [list(stream.batches(own=range(rank, rank + 1))) for rank in range(ranks)]
     assert len({tuple(placed.position for placed in share) for share in shares}) == 1, "all steps are steps of all"
     for epoch in range(2):
         seen = Counter(
@@ -141,7 +141,7 @@ def test_ranks_share_each_epoch(pairs, budget, ranks):
         )
         assert seen == Counter(pairs)
     for rank, share in enumerate(shares):
-        assert_same(list(stream.batches(share[0].position, rank)), share[1:])
+        assert_same(list(stream.batches(share[0].position, range(rank, rank + 1))), share[1:])
 
 
 @settings(max_examples=5)
@@ -261,7 +261,7 @@ def test_pad_ids_are_those_of_each_vocabulary():
 
 @pytest.mark.parametrize(
     "options",
-    [{"batch_tokens": 0}, {"max_length": 0}, {"ranks": 0}, {"seed": -1}, {"max_epochs": -1}],
+    [{"batch_tokens": 0}, {"max_length": 0}, {"shares": 0}, {"seed": -1}, {"max_epochs": -1}],
 )
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):

@@ -103,9 +103,10 @@ from listed_tests import absent, rows_of
 from sequencing.loss import cross_entropy
 from sequencing.model import Model
 from sequencing.run_config import read_run_config
-from sequencing.train.loop import look, update
+from sequencing.train.loop import look
 from sequencing.train.session import open_session
 from sequencing.train.settings import check_settings
+from sequencing.train.update import update
 from sequencing_np.beam import BeamFeedBack
 from sequencing_np.bridge import BRIDGES
 from sequencing_np.cells import CELLS
@@ -272,7 +273,7 @@ def test_a_look_leaves_dropout_as_it_was(tmp_path: Path) -> None:
     batch = next(session.stream.batches()).batch
     look(session)
     assert session.config == config and session.model.config.encoder.stack.output_dropout == 0.5
-    update(session, batch)
+    update(session, [batch])
     assert session.model.training
     state = torch.get_rng_state()
     memory = session.model.encode(batch.source, batch.source_mask)

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-NORMALIZERS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tokens": lambda mask: mask.sum(),
-    "sentences": lambda mask: mask.new_tensor(mask.shape[0], dtype=torch.int64),
+from sequencing_np.batch import Batch
+
+NORMALIZERS: dict[str, Callable[[Batch], int]] = {
+    "tokens": lambda batch: int(batch.target_mask.sum()),
+    "sentences": lambda batch: len(batch.target),
 }
-"""What the summed loss of a batch is divided by, from its target mask (B, T)."""
+"""What the summed loss of a step is divided by: the sum of this over its batches."""
 
 
 ROWS = 128  # of logits worked on together on a CPU: a slice of all passes stays in the cache

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from sequencing.run_config import SamplingConfig, ScheduleConfig, TrainConfig
+from sequencing.train_config import SamplingConfig, ScheduleConfig, TrainConfig
 from sequencing_np.config import choose, require
 
 

@@ -19,37 +19,37 @@ AHEAD = 2  # chunks that are ready, or being made, for each worker
 CHUNK = 8  # batches that are made at once
 
 Made = Generator[Placed]
-Make = Callable[[list[Position], int], list[Placed]]
+Make = Callable[[list[Position]], list[Placed]]
 
 
-def prefetched(stream: BatchStream, start: Position = START, rank: int = 0, workers: int = 0) -> Made:
-    """The batches of `stream.batches(start, rank)`, made ahead by so many processes; 0: by a thread of this one."""
+def prefetched(stream: BatchStream, start: Position = START, own: range | None = None, workers: int = 0) -> Made:
+    """The batches of `stream.batches(start, own)`, made ahead by so many processes; 0: by a thread of this one."""
     if workers:
         context = multiprocessing.get_context("spawn")  # a fork would copy PyTorch's threads in an unknown state
         pool = ProcessPoolExecutor(workers, context, initializer=begin_worker, initargs=(stream,))
-        return given(pool, worked, chunks(stream, start, rank), rank, workers)
+        return given(pool, worked, chunks(stream, start, own), workers)
     thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
-    return given(thread, partial(placed, stream), chunks(stream, start, rank), rank)
+    return given(thread, partial(placed, stream), chunks(stream, start, own))
 
 
-def chunks(stream: BatchStream, start: Position, rank: int) -> Iterator[list[Position]]:
+def chunks(stream: BatchStream, start: Position, own: range | None) -> Iterator[list[Position]]:
     """The positions some at a time; what is cut anew together is made together."""
     size = POOL if any(stream.options.dropouts) else CHUNK
-    for _, positions in groupby(stream.positions(start, rank), lambda position: (position[0], position[1] // size)):
+    for _, positions in groupby(stream.positions(start, own), lambda position: (position[0], position[1] // size)):
         yield list(positions)
 
 
-def placed(stream: BatchStream, positions: list[Position], rank: int) -> list[Placed]:
+def placed(stream: BatchStream, positions: list[Position]) -> list[Placed]:
     """The batches at some positions."""
-    return [stream.placed(position, rank) for position in positions]
+    return [stream.placed(position) for position in positions]
 
 
-def given(executor: Executor, make: Make, tasks: Iterator[list[Position]], rank: int, workers: int = 1) -> Made:
+def given(executor: Executor, make: Make, tasks: Iterator[list[Position]], workers: int = 1) -> Made:
     """What the executor makes, in the order of the positions."""
     waiting: deque[Future[list[Placed]]] = deque()
     try:
         for positions in tasks:
-            waiting.append(executor.submit(make, positions, rank))
+            waiting.append(executor.submit(make, positions))
             if len(waiting) > AHEAD * workers:
                 yield from waiting.popleft().result()
         while waiting:
@@ -67,6 +67,6 @@ def begin_worker(stream: BatchStream) -> None:
     WORK.append(stream)
 
 
-def worked(positions: list[Position], rank: int) -> list[Placed]:
+def worked(positions: list[Position]) -> list[Placed]:
     """The batches at some positions, made in a worker process."""
-    return placed(WORK[0], positions, rank)
+    return placed(WORK[0], positions)

@@ -42,10 +42,10 @@ class SamplingOptions:
     seed: int = 1
     max_epochs: int | None = None  # None: for ever
     dropouts: tuple[float, float] = (0.0, 0.0)  # shares of the merges of source and target that are left out
-    ranks: int = 1  # how many take their turns with the batches
+    shares: int = 1  # batches that make a step together; an epoch has a multiple of them
 
     def __post_init__(self) -> None:
-        for field in ("batch_tokens", "max_length", "ranks"):
+        for field in ("batch_tokens", "max_length", "shares"):
             require(getattr(self, field) >= 1, f"{field} = {getattr(self, field)}: must be at least 1")
         require(self.seed >= 0, f"seed = {self.seed}: must not be negative")
         epochs = self.max_epochs
@@ -53,7 +53,7 @@ class SamplingOptions:
 
 
 class Position(NamedTuple):
-    """How far a stream has come: the epoch (from 0) and how many of its batches have been given, to all ranks."""
+    """How far a stream has come: the epoch (from 0) and how many of its batches have been given, in whole steps."""
 
     epoch: int = 0
     batch: int = 0
@@ -64,7 +64,7 @@ POOL = 64  # batches whose pairs are put together anew where merges are left out
 
 
 class Placed(NamedTuple):
-    """A batch and the position after it, from which the stream continues with the next one."""
+    """A batch and the position after the step that it is a share of, from which the stream continues."""
 
     batch: Batch
     position: Position
@@ -87,7 +87,7 @@ class BatchStream:
         self.vocabs = (source_vocab, target_vocab)
         self.pad_ids = PadIds(source_vocab.special.pad, target_vocab.special.pad)
         weights = tuple(corpus.weight for corpus in pairs.corpora)
-        self.order = OrderOptions(options.batch_tokens, options.max_length, options.seed, weights, options.ranks)
+        self.order = OrderOptions(options.batch_tokens, options.max_length, options.seed, weights, options.shares)
         self.layout = best_layout(pairs.order.cells, self.order)
         self.plans: dict[int, Plan] = {}  # of the last epoch or two: they can be made again at any time
         self.pool: tuple[tuple[int, int], list[Batch]] = ((-1, -1), [])  # the last one that was cut anew
@@ -101,8 +101,12 @@ class BatchStream:
             self.plans = {epoch: plan, **{old: self.plans[old] for old in self.plans if old == epoch - 1}}
         return plan
 
-    def positions(self, start: Position = START, rank: int = 0) -> Iterator[Position]:
-        """Where each batch of a rank stands, from `start` on, for ever or up to max_epochs; `batch` counts from 0."""
+    def positions(self, start: Position = START, own: range | None = None) -> Iterator[Position]:
+        """Where each batch stands, from `start` on, for ever or up to max_epochs; `batch` counts from 0.
+
+        `own` are the shares of each step that are wanted, all of them where nothing is said.
+        """
+        shares = self.options.shares
         epoch, given = start
         if given > len(self.plan(epoch)):
             raise DataError(
@@ -110,19 +114,19 @@ class BatchStream:
                 "batches; continue with the same data, vocabularies and sampling options"
             )
         while self.options.max_epochs is None or epoch < self.options.max_epochs:
-            for number in range(given + rank, len(self.plan(epoch)), self.options.ranks):
-                yield Position(epoch, number)
+            for first in range(given, len(self.plan(epoch)), shares):
+                yield from (Position(epoch, first + share) for share in own or range(shares))
             epoch, given = epoch + 1, 0
 
-    def batches(self, start: Position = START, rank: int = 0) -> Iterator[Placed]:
-        """The batches of a rank after a position."""
-        for position in self.positions(start, rank):
-            yield self.placed(position, rank)
+    def batches(self, start: Position = START, own: range | None = None) -> Iterator[Placed]:
+        """The batches after a position."""
+        for position in self.positions(start, own):
+            yield self.placed(position)
 
-    def placed(self, position: Position, rank: int = 0) -> Placed:
-        """The batch at a position, and the position after it and those of the other ranks beside it."""
-        epoch, number = position
-        return Placed(self.batch(epoch, number), Position(epoch, number - rank + self.options.ranks))
+    def placed(self, position: Position) -> Placed:
+        """The batch at a position, and the position after the step that it belongs to."""
+        (epoch, number), shares = position, self.options.shares
+        return Placed(self.batch(epoch, number), Position(epoch, (number // shares + 1) * shares))
 
     def batch(self, epoch: int, number: int) -> Batch:
         """Batch `number` of an epoch, both from 0."""

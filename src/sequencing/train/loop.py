@@ -5,28 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from sequencing.data.prefetch import prefetched
-from sequencing.data.sampling import Placed
+from sequencing.data.sampling import Position
 from sequencing.evaluate import METRICS
-from sequencing.loss import NORMALIZERS, coverage_loss, cross_entropy, disagreement
-from sequencing.optim import clip, learning_rate, teacher_rate
+from sequencing.optim import learning_rate
 from sequencing.process import interruptible
 from sequencing.run_config import RunConfig
 from sequencing.train.session import Session, open_session
-from sequencing.train.settings import PRECISIONS
-from sequencing.train.tally import Stepped, Tally
+from sequencing.train.tally import Tally
+from sequencing.train.update import update
 from sequencing.train.validation import validate
 from sequencing_np.batch import Batch
-from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import SequencingError
-from sequencing_np.feedback import Sampler, TrainingFeedBack, argmax
 from sequencing_np.model_folder import write_model_folder
 
 
@@ -56,13 +50,13 @@ def run(session: Session, asked: list[int]) -> None:
     first = session.step
     saved_at = time.monotonic()
     begin = saved_at - session.seconds
-    for batch, position in waited_for(session):
+    for batches, position in waited_for(session):
         if finished(session):
             break
-        stepped = update(session, batch)
+        stepped = update(session, batches)
         session.step, session.position = session.step + 1, position
         session.seconds = time.monotonic() - begin
-        session.tally.add(batch, stepped)
+        session.tally.add(batches, stepped)
         if session.step % settings.log_every == 0:
             log_training(session)
         if session.step % settings.validate_every == 0:
@@ -84,17 +78,24 @@ def run(session: Session, asked: list[int]) -> None:
     session.progress.say(f"done after {session.step:,} steps, {session.seconds / 60:.1f} minutes: {session.folder}")
 
 
-def waited_for(session: Session) -> Iterator[Placed]:
-    """The batches, made ahead; the time that the model waits for one is noted."""
+class Work(NamedTuple):
+    """The batches of a step, and the position after it."""
+
+    batches: list[Batch]
+    position: Position
+
+
+def waited_for(session: Session) -> Iterator[Work]:
+    """The batches of each step, made ahead; the time that the model waits for them is noted."""
     workers = session.config.data.workers
-    with closing(prefetched(session.stream, session.position, workers=workers)) as batches:
+    with closing(prefetched(session.stream, session.position, workers=workers)) as stream:
         while True:
             begin = time.monotonic()
-            placed = next(batches, None)
+            placed = list(islice(stream, session.stream.options.shares))
             session.tally.waited += time.monotonic() - begin
-            if placed is None:
+            if not placed:
                 return
-            yield placed
+            yield Work([batch for batch, _ in placed], placed[-1].position)
 
 
 def done(session: Session) -> str:
@@ -108,65 +109,6 @@ def finished(session: Session) -> bool:
     steps = settings.steps and session.step >= settings.steps
     minutes = settings.minutes and session.seconds >= 60 * settings.minutes
     return bool(steps or minutes or (settings.patience and session.worse >= settings.patience))
-
-
-def update(session: Session, batch: Batch) -> Stepped:
-    """One step of the optimiser."""
-    settings, model = session.config.train, session.model
-    for group in session.optimizer.param_groups:
-        group["lr"] = learning_rate(session.step + 1, settings)
-    model.train()
-    losses = losses_of(session, batch)
-    session.optimizer.zero_grad(set_to_none=True)
-    losses.whole.backward()
-    norm = clip(model.parameters(), settings.clip)
-    session.optimizer.step()
-    if session.average:
-        session.average.update()
-    return Stepped(losses.cross_entropy.detach(), norm.detach())
-
-
-class Losses(NamedTuple):
-    """What a batch costs."""
-
-    whole: Tensor  # ()  with all that is added to it, normalised: what is made small
-    cross_entropy: Tensor  # ()  the sum over the target's tokens
-
-
-def losses_of(session: Session, batch: Batch) -> Losses:
-    """The losses of a batch; with `r_drop` its sentences are read and answered twice, under different dropout."""
-    settings, model = session.config.train, session.model
-    passes = 1
-    if settings.r_drop:
-        passes, batch = 2, Batch(*(np.concatenate([part, part]) for part in batch))
-    native = model.arrays.native
-    target, mask = native(batch.target), native(batch.target_mask)
-    low = PRECISIONS[settings.precision]
-    with torch.autocast(target.device.type, low, enabled=low is not None):
-        memory = model.encode(batch.source, batch.source_mask)
-        output = dynamic_decode(model.decoder, memory, teacher(session, batch))
-    loss = total = cross_entropy(output.logits, target, mask, settings.label_smoothing)
-    if settings.coverage:
-        loss = loss + settings.coverage * coverage_loss(output.alignment.float(), mask)
-    if settings.r_drop:
-        apart = disagreement(output.logits.unflatten(0, (2, -1)), mask.chunk(2)[0])
-        loss = loss + settings.r_drop / 2 * apart
-    return Losses(loss / NORMALIZERS[settings.normalize](mask), total / passes)
-
-
-def teacher(session: Session, batch: Batch) -> TrainingFeedBack:
-    """The feedback of a training step."""
-    settings = session.config.train.teacher
-    keys = session.coins.integers(2**64, size=len(batch.target), dtype="uint64") if settings.draw else None
-    pick = Sampler(keys) if keys is not None else argmax
-    return TrainingFeedBack(
-        batch.target,
-        session.translator.target_vocab.special,
-        teacher_rate(session.step + 1, settings),
-        pick=pick,
-        per_sentence=settings.per_sentence,
-        generator=session.coins,
-    )
 
 
 def log_training(session: Session) -> None:

@@ -9,7 +9,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from sequencing.data.sampling import START, BatchStream, Position, SamplingOptions
@@ -21,10 +20,8 @@ from sequencing.records import write_json
 from sequencing.run_config import RunConfig
 from sequencing.train.checkpoint import (
     Checkpoint,
-    generator_arrays,
     latest_checkpoint,
     optimizer_arrays,
-    restore_generators,
     restore_optimizer,
     save_checkpoint,
 )
@@ -52,7 +49,6 @@ class Session:
     logs: dict[str, Log]  # metrics, samples, tensorboard
     progress: Progress
     fingerprint: list[list[Any]]  # of the training files
-    coins: np.random.Generator  # of scheduled sampling
     step: int = 0
     position: Position = START
     seconds: float = 0.0  # of training so far, over all starts
@@ -78,7 +74,6 @@ class Session:
         arrays = {
             "weights": self.model.weights(),
             "optimizer": optimizer_arrays(self.optimizer),
-            "generators": generator_arrays(),
         }
         if self.average:
             arrays["average"] = {str(k): mean.cpu().numpy() for k, mean in enumerate(self.average.mean)}
@@ -92,7 +87,6 @@ class Session:
             "looked": self.looked,
             "tally": self.tally.sums(),
             "average_steps": self.average.steps if self.average else 0,
-            "coins": self.coins.bit_generator.state,
             "fingerprint": self.fingerprint,
         }
         save_checkpoint(self.folder, self.step, Checkpoint(arrays, state))
@@ -104,12 +98,10 @@ class Session:
         arrays, state = checkpoint
         self.model.load_weights(arrays["weights"])
         restore_optimizer(self.optimizer, arrays["optimizer"])
-        restore_generators(arrays["generators"])
         if self.average:
             self.average.steps = state["average_steps"]
             for k, mean in enumerate(self.average.mean):
                 mean.copy_(torch.from_numpy(arrays["average"][str(k)].copy()))
-        self.coins.bit_generator.state = state["coins"]
         self.step, self.position = state["step"], Position(*state["position"])
         self.seconds, self.looked = state["seconds"], state["looked"]
         self.tally.restore(state["tally"])
@@ -167,7 +159,6 @@ def open_session(config: RunConfig, folder: Path, accept_changed_data: bool = Fa
         logs,
         progress,
         as_lists(material.prints),
-        np.random.default_rng(config.train.seed),
     )
     facts = machine() | {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     write_json(folder / "machine.json", facts)
@@ -187,5 +178,10 @@ def sampling_options(config: RunConfig) -> SamplingOptions:
     """What the batch stream has to know."""
     train = config.train
     return SamplingOptions(
-        train.batch_tokens, config.data.max_length, train.seed, train.epochs or None, config.vocab.dropouts
+        train.batch_tokens,
+        config.data.max_length,
+        train.seed,
+        train.epochs or None,
+        config.vocab.dropouts,
+        train.accumulate,
     )

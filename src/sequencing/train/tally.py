@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -15,7 +16,7 @@ from sequencing_np.errors import SearchError
 class Stepped(NamedTuple):
     """What one update did; tensors, so that nothing waits for the device."""
 
-    loss: Tensor  # () nats a batch, label smoothing included
+    loss: Tensor  # () nats, label smoothing included, of all its batches
     gradient_norm: Tensor  # ()
 
 
@@ -29,12 +30,12 @@ class Tally:
         self.begin, self.timed = time.monotonic(), 0  # this process's own: since when, and how many tokens
         self.waited = 0.0  # seconds in which there was no batch yet
 
-    def add(self, batch: Batch, stepped: Stepped) -> None:
+    def add(self, batches: Sequence[Batch], stepped: Stepped) -> None:
         """One step more."""
         self.loss, self.norm = self.loss + stepped.loss, self.norm + stepped.gradient_norm
-        tokens = int(batch.target_mask.sum())
+        tokens = sum(int(batch.target_mask.sum()) for batch in batches)
         self.tokens, self.timed = self.tokens + tokens, self.timed + tokens
-        self.padding += padding_share(batch)
+        self.padding += sum(map(padding_share, batches)) / len(batches)
         self.steps += 1
 
     def check(self, step: int) -> None:

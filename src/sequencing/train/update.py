@@ -1,0 +1,87 @@
+"""One step of the optimiser: the gradients of its batches, summed, and what is made of them.
+
+What looks like chance in it is a function of (seed, step, number of the batch in the step): nothing has to be kept of
+it, and whoever computes a batch again, in another process or after a restart, computes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sequencing.data.permutation import key_of
+from sequencing.loss import NORMALIZERS
+from sequencing.optim import clip, learning_rate
+from sequencing.train.losses import losses_of
+from sequencing.train.session import Session
+from sequencing.train.tally import Stepped
+from sequencing_np.batch import Batch
+
+
+def update(session: Session, batches: Sequence[Batch]) -> Stepped:
+    """One step, from as many batches as `train.accumulate` says."""
+    settings, model = session.config.train, session.model
+    for group in session.optimizer.param_groups:
+        group["lr"] = learning_rate(session.step + 1, settings)
+    model.train()
+    session.optimizer.zero_grad(set_to_none=True)
+    count = sum(map(NORMALIZERS[settings.normalize], batches))
+    total: Tensor | float = 0.0
+    gradients = PairwiseSum(model)
+    for share, batch in enumerate(batches):
+        losses = losses_of(session, batch, chance(settings.seed, session.step, share))
+        (losses.whole / count).backward()
+        gradients.add()
+        total = total + losses.cross_entropy.detach()
+    gradients.put_back()
+    norm = clip(model.parameters(), settings.clip)
+    session.optimizer.step()
+    if session.average:
+        session.average.update()
+    return Stepped(torch.as_tensor(total), norm.detach())
+
+
+def chance(seed: int, step: int, share: int) -> np.random.Generator:
+    """Seeds PyTorch's generators for a batch of a step, and gives a NumPy one for it."""
+    key = int(key_of(seed, step, share)[0])
+    torch.manual_seed(key)
+    return np.random.default_rng(key)
+
+
+class PairwiseSum:
+    """The gradients of several batches, added in pairs: ((a + b) + (c + d)) + …
+
+    In this order whoever has a half, a quarter, … of the batches has a part of the same sum, to the bit.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.parts: list[tuple[int, list[Tensor | None]]] = []  # sums of 2 ** level batches, the larger ones first
+
+    def add(self) -> None:
+        """Take the gradients that the parameters have now."""
+        level, own = 0, [parameter.grad for parameter in self.parameters]
+        for parameter in self.parameters:
+            parameter.grad = None
+        while self.parts and self.parts[-1][0] == level:
+            level, own = level + 1, added(self.parts.pop()[1], own)
+        self.parts.append((level, own))
+
+    def put_back(self) -> None:
+        """Give the parameters the sum of all."""
+        own = self.parts.pop()[1]
+        while self.parts:
+            own = added(self.parts.pop()[1], own)
+        for parameter, gradient in zip(self.parameters, own, strict=True):
+            parameter.grad = gradient
+
+
+def added(first: list[Tensor | None], second: list[Tensor | None]) -> list[Tensor | None]:
+    """The sums; a parameter that took no part has no gradient."""
+    both = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
+    if both:
+        torch._foreach_add_([a for a, _ in both], [b for _, b in both])
+    return [b if a is None else a for a, b in zip(first, second, strict=True)]

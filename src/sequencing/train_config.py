@@ -1,0 +1,97 @@
+"""How a run learns: the table [train] of its configuration, as frozen dataclasses.
+
+What the names in it stand for say the tables of `sequencing.optim`, `loss`, `evaluate` and `train.settings`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sequencing_np.config import require
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The learning rate over time: a warm-up from zero, then a row of SCHEDULES in `sequencing.optim`."""
+
+    type: str = "inverse_square_root"
+    warmup: int = 400  # steps
+    half_life: int = 1000  # steps in which an exponential decay halves the rate
+    final: float = 0.0  # what linear and cosine decay end at, as a share of the rate
+
+    def __post_init__(self) -> None:
+        require(self.warmup >= 0, f"warmup {self.warmup}: must be 0 (none) or more")
+        require(0 <= self.final <= 1, f"final {self.final}: must be from 0 to 1")
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Scheduled sampling: how often the decoder reads the target's word and not its own (Bengio et al. 2015)."""
+
+    type: str = "constant"  # a row of TEACHER_RATES in `sequencing.optim`
+    rate: float = 1.0  # constant: the rate; else the rate at the start
+    final: float = 0.0  # what linear decay ends at
+    scale: float = 10_000.0  # steps: the slope of linear, the time constant of exponential and inverse_sigmoid
+    per_sentence: bool = False
+    draw: bool = False  # draw the own word from the softmax; false: take the likeliest
+
+    def __post_init__(self) -> None:
+        require(0 <= self.rate <= 1 and 0 <= self.final <= 1, f"rate {self.rate}, final {self.final}: must be 0 to 1")
+        require(self.scale > 0, f"scale {self.scale}: must be above 0 steps")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to learn, and when to stop: whichever of steps, epochs, minutes and patience comes first."""
+
+    batch_tokens: int = 8192  # a batch, source and target together, padding included
+    accumulate: int = 1  # batches of a step, whose gradients are summed
+    steps: int = 0  # updates; 0: no limit
+    epochs: int = 0  # passes over the data; 0: no limit
+    minutes: float = 0.0  # of training, validation included; 0: no limit
+    patience: int = 0  # validations without a better score before it stops; 0: never
+    optimizer: str = "adam"  # a row of OPTIMIZERS
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    betas: tuple[float, ...] = (0.9, 0.98)
+    momentum: float = 0.0  # sgd only
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    clip: float = 1.0  # largest norm of the gradient; 0: unbounded
+    label_smoothing: float = 0.0
+    r_drop: float = 0.0  # weight of how differently two passes with dropout answer (Liang et al. 2021, equation 4)
+    coverage: float = 0.0  # weight of the loss for looking at a token again (See et al. 2017, equation 12)
+    normalize: str = "tokens"  # a row of NORMALIZERS in `sequencing.loss`
+    teacher: SamplingConfig = field(default_factory=SamplingConfig)
+    average: float = 0.0  # decay of the exponential moving average that is validated and saved; 0: none
+    validate_every: int = 500  # steps
+    validate_sentences: int = 1000  # of dev, for decoding; the loss is taken over all of it
+    validate_beam: int = 1  # of that decoding; 1 is greedy
+    bleu_tokenize: str = ""  # sacreBLEU's tokenizer (13a, zh, ja-mecab, char, none); empty: its default
+    select: str = "bleu"  # a row of METRICS in `sequencing.evaluate`: what the best model is chosen by
+    samples: int = 5  # src/prd/trg triples shown at each validation
+    log_every: int = 50  # steps
+    save_minutes: float = 5.0  # between checkpoints
+    tensorboard: bool = False
+    threads: int = 0  # 0: PyTorch's own choice
+    precision: str = "float32"  # a row of PRECISIONS in `sequencing.train.settings`
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 …
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        positive = ("batch_tokens", "accumulate", "validate_every", "validate_sentences", "validate_beam", "log_every")
+        for name in positive:
+            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
+        for name in NOT_NEGATIVE:
+            require(getattr(self, name) >= 0, f"{name} {getattr(self, name)}: must be 0 (none) or more")
+        require(self.learning_rate > 0, f"learning_rate {self.learning_rate}: must be above 0")
+        require(0 <= self.label_smoothing < 1, f"label_smoothing {self.label_smoothing}: must be from 0 to below 1")
+        require(0 <= self.average < 1, f"average {self.average}: must be from 0 (none) to below 1")
+        two = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        require(two, f"betas {list(self.betas)}: must be two numbers from 0 to below 1")
+        require(0 <= self.momentum < 1, f"momentum {self.momentum}: must be from 0 to below 1")
+
+
+NOT_NEGATIVE = (
+    "steps", "epochs", "minutes", "patience", "clip", "r_drop", "coverage", "weight_decay", "samples",
+    "seed", "threads", "save_minutes",
+)  # fmt: skip
