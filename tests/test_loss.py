@@ -8,7 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequencing.loss import NORMALIZERS, ROWS, coverage_loss, cross_entropy, disagreement
+import sequencing.loss
+from sequencing.loss import NORMALIZERS, OfFeatures, OfLogits, Wanted, coverage_loss, cross_entropy
+from sequencing_np.batch import Batch
 
 B, T, V = 3, 5, 7
 LENGTHS = [5, 2, 3]
@@ -87,41 +89,77 @@ def test_a_loss_does_not_depend_on_batch_mates() -> None:
 @pytest.mark.parametrize(("name", "count"), [("tokens", sum(LENGTHS)), ("sentences", B)])
 def test_normalizers(name: str, count: int) -> None:
     """Both of the original's (inventory row A45): real target tokens, or sentences."""
-    assert float(NORMALIZERS[name](MASK)) == count
-    assert float(torch.tensor(2.5) / NORMALIZERS[name](MASK)) == np.float32(2.5) / np.float32(count)
+    target = np.zeros((B, T), dtype=np.int64)
+    assert NORMALIZERS[name](Batch(target, MASK.numpy(), target, MASK.numpy())) == count
 
 
 def test_every_normalizer_is_tested() -> None:
     assert set(NORMALIZERS) == {"tokens", "sentences"}
 
 
-def pairs_drawn(rows: int = B, steps: int = T, seed: int = 5) -> torch.Tensor:
+def pairs_drawn(places: int = 11, seed: int = 5) -> torch.Tensor:
     """Two sets of logits."""
     chance = torch.Generator().manual_seed(seed)
-    return torch.randn(2, rows, steps, V, generator=chance, dtype=torch.float64) * 3
+    return torch.randn(2, places, V, generator=chance, dtype=torch.float64) * 3
 
 
-@pytest.mark.parametrize(("rows", "steps"), [(B, T), (3, ROWS // 2 + 5)], ids=["one slice", "two slices"])
-def test_disagreement_is_pytorchs_divergence_both_ways(rows: int, steps: int) -> None:
-    """Liang et al. 2021, equation 2, with both gradients, against torch.nn.functional.kl_div."""
-    lengths = torch.tensor([steps, 2, steps // 2])
-    mask = torch.arange(steps) < lengths[:, None]
-    given, own = (pairs_drawn(rows, steps).requires_grad_() for _ in range(2))
-    one, other = torch.log_softmax(own, dim=-1)[:, mask]
+def agreement(logits: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
+    """What disagreement alone costs: the whole less the cross entropy."""
+    whole, cross = OfLogits.apply(logits, Wanted(torch.zeros(logits.shape[1], dtype=torch.int64), 0.0, weight))
+    return whole - cross  # type: ignore[no-any-return]
+
+
+@pytest.fixture(params=[1 << 22, 4 * V, 1], ids=["one slice", "some", "one place a slice"])
+def sliced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """However many logits are worked on together, the answer is the same."""
+    monkeypatch.setattr(sequencing.loss, "CELLS", request.param)
+    return int(request.param)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_disagreement_is_pytorchs_divergence_both_ways(sliced: int, smoothing: float) -> None:
+    """Liang et al. 2021, equations 2 and 4, with both gradients, against PyTorch's own losses."""
+    given, own = (pairs_drawn().requires_grad_() for _ in range(2))
+    ids = torch.arange(11) % V
+    one, other = torch.log_softmax(own, dim=-1)
     divergence = torch.nn.functional.kl_div
-    ways = ((one, other), (other, one))
-    wanted = sum(divergence(a, b, reduction="sum", log_target=True) for a, b in ways)
-    found = disagreement(given, mask)
-    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=0)
-    (found * 0.7).backward()
-    (wanted * 0.7).backward()  # type: ignore[union-attr]
+    apart = sum(divergence(a, b, reduction="sum", log_target=True) for a, b in ((one, other), (other, one)))
+    nll = [torch.nn.functional.cross_entropy(each, ids, reduction="sum", label_smoothing=smoothing) for each in own]
+    whole, cross = OfLogits.apply(given, Wanted(ids, smoothing, 1.5))
+    torch.testing.assert_close(cross, sum(nll).detach(), rtol=1e-10, atol=0)
+    torch.testing.assert_close(whole, sum(nll) + 1.5 * apart, rtol=1e-10, atol=0)
+    (whole * 0.7).backward()
+    ((sum(nll) + 1.5 * apart) * 0.7).backward()
     torch.testing.assert_close(given.grad, own.grad, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("answers", [1, 2])
+def test_features_cost_what_their_logits_do(sliced: int, answers: int) -> None:
+    """W x + b and its gradients by x, W and b, against autograd through all logits at once."""
+    chance = torch.Generator().manual_seed(6)
+    shapes = [(answers, 13, 3), (V, 3), (V,)]
+    made = [torch.randn(shape, generator=chance, dtype=torch.float64) for shape in shapes]
+    given, own = ([part.clone().requires_grad_() for part in made] for _ in range(2))
+    wanted = Wanted(torch.arange(13) % V, 0.1, 0.3 * (answers - 1))
+    found = OfFeatures.apply(*given, wanted)
+    logits = torch.nn.functional.linear(*own)
+    nll = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), wanted.ids.repeat(answers), reduction="sum", label_smoothing=0.1
+    )
+    whole = nll
+    if answers == 2:
+        p, q = torch.log_softmax(logits, dim=-1)
+        whole = nll + 0.3 * ((p.exp() - q.exp()) * (p - q)).sum()
+    torch.testing.assert_close(found, (whole, nll), rtol=1e-10, atol=0)
+    found[0].mul(0.7).backward()
+    whole.mul(0.7).backward()
+    for mine, theirs in zip(given, own, strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-9, atol=1e-12)
 
 
 def test_disagreement_by_hand() -> None:
     """One in two against three in four: (3/4 - 1/2) log (3/4 : 1/2) + (1/4 - 1/2) log (1/4 : 1/2) = log 3 / 4."""
-    logits = torch.tensor([[[[0.0, 0.0]]], [[[math.log(3), 0.0]]]])
-    assert float(disagreement(logits, torch.ones(1, 1, dtype=torch.bool))) == pytest.approx(math.log(3) / 4)
+    assert float(agreement(torch.tensor([[[0.0, 0.0]], [[math.log(3), 0.0]]]))) == pytest.approx(math.log(3) / 4)
 
 
 def test_who_says_the_same_agrees() -> None:
@@ -129,21 +167,13 @@ def test_who_says_the_same_agrees() -> None:
     logits = pairs_drawn()
     logits[1] = logits[0] + 7
     logits.requires_grad_()
-    apart = disagreement(logits, MASK)
-    apart.backward()
-    assert float(apart.detach()) == pytest.approx(0, abs=1e-12)
-    assert logits.grad is not None and float(logits.grad.abs().max()) < 1e-12
-
-
-@pytest.mark.parametrize("wrong", [1e9, float("nan"), float("inf")])
-def test_padding_cannot_disagree(wrong: float) -> None:
-    clean, spoilt = pairs_drawn(), pairs_drawn()
-    spoilt[0, ~MASK] = wrong
-    spoilt.requires_grad_()
-    apart = disagreement(spoilt, MASK)
-    assert float(apart.detach()) == float(disagreement(clean, MASK))
-    apart.backward()
-    assert spoilt.grad is not None and not spoilt.grad[:, ~MASK].any() and bool(spoilt.grad[:, MASK].all())
+    ids = torch.zeros(11, dtype=torch.int64)
+    whole, cross = OfLogits.apply(logits, Wanted(ids, 0.0, 1.0))
+    assert float((whole - cross).detach()) == pytest.approx(0, abs=1e-12)
+    whole.backward()
+    alone = logits.detach().clone().requires_grad_()
+    OfLogits.apply(alone, Wanted(ids))[0].backward()
+    torch.testing.assert_close(logits.grad, alone.grad, rtol=0, atol=1e-12)
 
 
 def test_coverage_by_hand() -> None:

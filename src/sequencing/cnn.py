@@ -19,11 +19,11 @@ from torch.nn.functional import glu, linear, pad
 
 from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
-from sequencing.head import Copy, make_head
+from sequencing.head import Copy, Heard, Speaking, make_head
 from sequencing.layers import Dropout, Linear, LookUpOp, PositionTable, masked_mean
 from sequencing_np.attention import Past
 from sequencing_np.cnn import HALF, ConvolutionalDecoderConfig, ConvolutionalEncoderConfig, Spoken
-from sequencing_np.state import Memory, MemorySizes, Output, State
+from sequencing_np.state import Memory, MemorySizes, State
 
 
 def normal_linear(inputs: int, outputs: int, kept: float = 1.0) -> nn.Linear:
@@ -114,7 +114,7 @@ class DecoderLayer(nn.Module):
         return Spoken((h + x) * HALF, alignment, (read[:, x.shape[1] :], past))
 
 
-class ConvolutionalDecoder(nn.Module):
+class ConvolutionalDecoder(Speaking):
     """Causal convolutions over the words so far, each layer with an attention; the alignment is the layers' mean.
 
     It carries the last kernel - 1 inputs of each layer, zeros at the start, and how many tokens a row has read. What
@@ -146,7 +146,7 @@ class ConvolutionalDecoder(nn.Module):
         memories = tuple(layer.attention.prepare(memory) for layer in self.layers)
         return State(memories, (caches, scale, memory.mask.new_zeros(rows, 1, dtype=torch.int64)))
 
-    def step(self, tokens: Tensor, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+    def listen(self, tokens: Tensor, state: State) -> tuple[Heard, State]:  # (R, T), State -> Heard, State
         caches, scale, count = state.cache
         entering = self.dropout(self.embedding(tokens) + self.positions(count, tokens.shape[1]))
         x, alignments, after = self.inner(entering), [], []
@@ -154,8 +154,5 @@ class ConvolutionalDecoder(nn.Module):
             x, alignment, cache = layer(x, entering, memory, scale, cache)
             alignments.append(alignment)
             after.append(cache)
-        hidden, alignment = self.dropout(self.outer(x)), torch.stack(alignments).mean(dim=0)
-        logits = self.head(hidden)
-        if self.copy:
-            logits = self.copy(hidden, logits, alignment, state.memory[-1])
-        return Output(logits, hidden, alignment), State(state.memory, (tuple(after), scale, count + tokens.shape[1]))
+        heard = Heard(self.dropout(self.outer(x)), torch.stack(alignments).mean(dim=0), state.memory[-1])
+        return heard, State(state.memory, (tuple(after), scale, count + tokens.shape[1]))

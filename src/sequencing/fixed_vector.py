@@ -7,23 +7,23 @@ or both. It does not know who chose the tokens.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sequencing.arrays import TorchArrays
 from sequencing.attention import look
 from sequencing.attention_scores import SummaryAttention
 from sequencing.bridge import BRIDGES
 from sequencing.cells import CELLS
-from sequencing.head import make_head
+from sequencing.head import Heard, Speaking, make_head
 from sequencing.layers import Dropout, LookUpOp
 from sequencing.rnn import RecurrentStack
 from sequencing_np.attention import AttentionConfig
 from sequencing_np.bridge import BridgeSizes
 from sequencing_np.fixed_vector import FixedVectorDecoderConfig
-from sequencing_np.state import Memory, MemorySizes, Output, State
+from sequencing_np.state import Memory, MemorySizes, State
 
 
-class FixedVectorDecoder(nn.Module):
+class FixedVectorDecoder(Speaking):
     """A recurrent stack over a vector, over words, or over both side by side. All real tokens weigh the same."""
 
     def __init__(self, config: FixedVectorDecoderConfig, sizes: MemorySizes, embedding: LookUpOp) -> None:
@@ -36,7 +36,7 @@ class FixedVectorDecoder(nn.Module):
         self.stack = RecurrentStack(cell, width)
         self.attention = SummaryAttention(AttentionConfig("summary"), width, sizes)
         self.dropout = Dropout(config.output_dropout)
-        self.head = make_head(config, self.stack.size, embedding)
+        self.head, self.copy = make_head(config, self.stack.size, embedding), None
 
     @property
     def arrays(self) -> TorchArrays:
@@ -46,10 +46,9 @@ class FixedVectorDecoder(nn.Module):
     def start(self, memory: Memory) -> State:
         return State(self.attention.prepare(memory), self.bridge.sizes.by_layer(self.bridge(memory.summary)))
 
-    def step(self, tokens: Tensor, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+    def listen(self, tokens: Tensor, state: State) -> tuple[Heard, State]:  # (R, T), State -> Heard, State
         words = self.embedding(tokens)
         summary, alignment, _ = look(self.attention, words, state.memory, ())  # the words only say how many ask
         read = [words] * self.config.read_words + [summary] * self.config.peek
         output, stack = self.stack(torch.cat(read, dim=2), state.cache)
-        hidden = self.dropout(output)
-        return Output(self.head(hidden), hidden, alignment), State(state.memory, stack)
+        return Heard(self.dropout(output), alignment, state.memory), State(state.memory, stack)

@@ -2,12 +2,13 @@
 
 A readout joins the previous word, the decoder's output and the context, and says what input feeding returns to the
 cells; a head turns the readout into logits; `Copy` lets a decoder repeat source tokens. A head of your own is any
-module that maps (R, T, D) to (R, T, V).
+module with `before`, (R, T, D) to (R, T, F), and a linear map `output` from there to (R, T, V).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional
 from sequencing.layers import Linear, LookUpOp
 from sequencing_np.errors import ConfigError
 from sequencing_np.head import smallest_mass
-from sequencing_np.state import Memory
+from sequencing_np.state import Memory, Output, State
 
 
 class PreviousWordReadout(nn.Module):
@@ -96,14 +97,20 @@ def output_layer(inputs: int, outputs: int, table: nn.Parameter | None) -> nn.Li
 
 
 class LinearHead(nn.Module):
-    """W x + b; with tied embeddings W is the target's table."""
+    """W x + b; with tied embeddings W is the target's table.
+
+    `output` is the last matrix and `before` what it reads: a loss may take both, and never hold the logits of all.
+    """
 
     def __init__(self, inputs: int, size: int, outputs: int, table: nn.Parameter | None = None) -> None:
         super().__init__()
         self.output = output_layer(inputs, outputs, table)
 
+    def before(self, x: Tensor) -> Tensor:  # (R, T, D) -> (R, T, D)
+        return x
+
     def forward(self, x: Tensor) -> Tensor:  # (R, T, D) -> (R, T, V)
-        return self.output(x)
+        return self.output(self.before(x))
 
 
 class TanhHead(nn.Module):
@@ -113,8 +120,11 @@ class TanhHead(nn.Module):
         super().__init__()
         self.hidden, self.output = Linear(inputs, size), output_layer(size, outputs, table)
 
+    def before(self, x: Tensor) -> Tensor:  # (R, T, D) -> (R, T, size)
+        return torch.tanh(self.hidden(x))
+
     def forward(self, x: Tensor) -> Tensor:  # (R, T, D) -> (R, T, V)
-        return self.output(torch.tanh(self.hidden(x)))
+        return self.output(self.before(x))
 
 
 class ReluHead(nn.Module):
@@ -126,8 +136,11 @@ class ReluHead(nn.Module):
         self.first, self.second = Linear(inputs, size), Linear(size, half)
         self.output = output_layer(half, outputs, table)
 
+    def before(self, x: Tensor) -> Tensor:  # (R, T, D) -> (R, T, size / 2)
+        return torch.relu(self.second(torch.relu(self.first(x))))
+
     def forward(self, x: Tensor) -> Tensor:  # (R, T, D) -> (R, T, V)
-        return self.output(torch.relu(self.second(torch.relu(self.first(x)))))
+        return self.output(self.before(x))
 
 
 class Copy(nn.Module):
@@ -159,6 +172,40 @@ class Copy(nn.Module):
             mixed = torch.logaddexp(spoken.gather(2, place), copied)
             mixed = torch.where(first, mixed, mixed.detach())  # an id that stands again says the same, learnt from once
             return spoken.scatter(2, place, mixed).reshape(logits.shape)
+
+
+class Heard(NamedTuple):
+    """What a decoder has made of T tokens before it says anything."""
+
+    hidden: Tensor  # (R, T, D)  what the head reads
+    alignment: Tensor  # (R, T, S)
+    memory: Memory  # what the alignment looked at
+
+
+class Speaking(nn.Module):
+    """The half of a decoder that speaks: `head` and `copy` make words of what its own `listen` has heard."""
+
+    head: Any
+    copy: Copy | None
+    listen: Callable[[Tensor, State], tuple[Heard, State]]
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+        heard, state = self.listen(tokens, state)
+        logits = self.head(heard.hidden)
+        if self.copy:
+            logits = self.copy(heard.hidden, logits, heard.alignment, heard.memory)
+        return Output(logits, heard.hidden, heard.alignment), state
+
+
+class Unspoken:
+    """A decoder that stops before its last matrix: for logits it says what that would read."""
+
+    def __init__(self, decoder: Any) -> None:
+        self.decoder, self.arrays, self.start = decoder, decoder.arrays, decoder.start
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+        heard, state = self.decoder.listen(tokens, state)
+        return Output(self.decoder.head.before(heard.hidden), heard.hidden, heard.alignment), state
 
 
 def make_head(config: Any, inputs: int, embedding: LookUpOp) -> nn.Module:

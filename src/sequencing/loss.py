@@ -1,14 +1,19 @@
-"""What training makes small: cross entropy, smoothed and normalised; and what may be added to it."""
+"""What training makes small: cross entropy, smoothed and normalised; and what may be added to it.
+
+Padding is not known here: whoever asks leaves it out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
+from sequencing.layers import short, wide
 from sequencing_np.batch import Batch
 
 NORMALIZERS: dict[str, Callable[[Batch], int]] = {
@@ -18,104 +23,127 @@ NORMALIZERS: dict[str, Callable[[Batch], int]] = {
 """What the summed loss of a step is divided by: the sum of this over its batches."""
 
 
-ROWS = 128  # of logits worked on together on a CPU: a slice of all passes stays in the cache
+class Wanted(NamedTuple):
+    """What is to be said at each of N places, and what else is asked of how it is said."""
+
+    ids: Tensor  # (N,)
+    smoothing: float = 0.0  # the share of the target distribution that all ids divide among them
+    agreement: float = 0.0  # the weight of how much two answers (P = 2) differ
 
 
-def wide(x: Tensor) -> Tensor:  # (...) -> (...)
-    """The numbers in float32 or better: the sums of a loss need it, logits may come in bfloat16."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+class Judged(NamedTuple):
+    """What some logits cost, and how that changes with each of them."""
+
+    whole: Tensor  # ()  with all that is asked
+    cross_entropy: Tensor  # ()
+    slope: Tensor  # (P, N, V), in float32 or better
 
 
-def at_once(logits: Tensor, count: int) -> int:
-    """How many of `count` rows of logits are worked on together."""
-    return ROWS if logits.device.type == "cpu" else count
+def judged(logits: Tensor, wanted: Wanted) -> Judged:  # (P, N, V), N places
+    """The losses of P answers at the same places, and their gradient, summed over all.
+
+    Cross entropy in nats; with label smoothing the target distribution is (1 - smoothing) on the right id and
+    smoothing / V on every id (Szegedy et al. 2016, section 7). `agreement` adds KL(p || q) + KL(q || p) of two answers
+    p and q, both halves of Liang et al. 2021, equation 2 ("R-Drop"); with d = log p - log q its gradient by p's logits
+    is p (d - KL(p || q)) + p - q, and by q's the same with both exchanged.
+    """
+    smoothing, right = wanted.smoothing, wanted.ids.expand(len(logits), -1)[..., None]
+    said = torch.log_softmax(wide(logits), dim=2)
+    whole = cross_entropy = (smoothing - 1) * said.gather(2, right).sum()
+    if smoothing:
+        whole = cross_entropy = cross_entropy - smoothing * said.mean(dim=2).sum()
+    ratio = said[0] - said[1] if wanted.agreement else None
+    slope = said.exp_()
+    change = None
+    if ratio is not None:
+        p, q = slope
+        apart = (p[:, None] @ ratio[..., None])[:, 0], (q[:, None] @ ratio[..., None]).neg_()[:, 0]  # (N, 1) each
+        whole = whole + wanted.agreement * (apart[0] + apart[1]).sum()
+        change = torch.stack([p * (ratio - apart[0]) + (p - q), q * (-ratio - apart[1]) + (q - p)])
+    if smoothing:
+        slope.sub_(smoothing / slope.shape[2])
+    slope.scatter_add_(2, right, slope.new_full(right.shape, smoothing - 1))
+    return Judged(whole, cross_entropy, slope if change is None else slope.add_(change, alpha=wanted.agreement))
 
 
-class CrossEntropy(torch.autograd.Function):
-    """(N, V) logits, (N,) ids, (N,) mask, smoothing -> the sum over true rows.
+CELLS = 1 << 22  # logits worked on together on a CPU, so that all passes over them find them in a cache
+MORE = 1 << 27  # and elsewhere, so that they do not fill the memory
+
+
+def slices(x: Tensor, size: int) -> Iterator[slice]:
+    """Parts of N places whose logits are not too many at once."""
+    rows = max((CELLS if x.device.type == "cpu" else MORE) // (len(x) * size), 1)
+    return (slice(first, first + rows) for first in range(0, x.shape[1], rows))
+
+
+class OfLogits(torch.autograd.Function):
+    """(P, N, V) logits -> what they cost: the whole, and the cross entropy alone, which is not to be learnt from.
 
     Written out because autograd makes six passes and five large arrays of what can be two of each: the gradient is made
-    where the loss is, a few rows at a time, and kept in the logits' own type. Only these few are widened.
+    where the loss is, some places at a time, and kept in the logits' own type. Only these few are widened.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor, mask: Tensor, smoothing: float) -> Tensor:
-        rows = at_once(logits, len(logits))
+    def forward(ctx: Any, logits: Tensor, wanted: Wanted) -> tuple[Tensor, Tensor]:
         gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
-        losses, first = [], 0
-        for given, ids, real in zip(logits.split(rows), target.split(rows), mask.split(rows), strict=True):
-            said = torch.log_softmax(wide(given), dim=1)
-            losses.append((smoothing - 1) * said.gather(1, ids[:, None])[:, 0])
-            if smoothing:
-                losses[-1] -= smoothing * said.mean(dim=1)
+        parts = []
+        for part in slices(logits, logits.shape[2]):
+            found = judged(logits[:, part], wanted._replace(ids=wanted.ids[part]))
+            parts.append(torch.stack(found[:2]))
             if gradient is not None:
-                slope = said.exp_()
-                if smoothing:
-                    slope.sub_(smoothing / slope.shape[1])
-                slope.scatter_add_(1, ids[:, None], slope.new_full((len(slope), 1), smoothing - 1))
-                gradient[first : first + rows] = slope.masked_fill_(~real[:, None], 0)
-            first += rows
+                gradient[:, part] = found.slope
         ctx.save_for_backward(gradient)
-        return torch.cat(losses).masked_fill(~mask, 0).sum()
+        whole, cross_entropy = torch.stack(parts).sum(dim=0)
+        ctx.mark_non_differentiable(cross_entropy)
+        return whole, cross_entropy
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * above.to(gradient.dtype), None, None, None
-
-
-def cross_entropy(logits: Tensor, target: Tensor, mask: Tensor, smoothing: float = 0.0) -> Tensor:
-    # (B, T, V), (B, T), (B, T) -> ()
-    """The sum over real target tokens, in nats.
-
-    With label smoothing the target distribution is (1 - smoothing) on the right id and smoothing / V on every id
-    (Szegedy et al. 2016, section 7).
-    """
-    wanted = target.masked_fill(~mask, 0)  # under the padding stands any number
-    return CrossEntropy.apply(logits.flatten(0, 1), wanted.flatten(), mask.flatten(), smoothing)
-
-
-class Disagreement(torch.autograd.Function):
-    """(2, N, V) logits, (N,) mask -> KL(p || q) + KL(q || p) over true rows, p and q being the two distributions.
-
-    Written out for the same reason. With the log-ratio d = log p - log q, the gradient by the first logits is
-    p (d - KL(p || q)) + p - q, and by the second the same with p and q exchanged.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, mask: Tensor) -> Tensor:
-        rows = at_once(logits, logits.shape[1])
-        gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
-        losses, first = [], 0
-        for given, real in zip(logits.split(rows, dim=1), mask.split(rows), strict=True):
-            said = torch.log_softmax(wide(given), dim=2)  # (2, n, V)
-            ratio = said[0] - said[1]
-            p, q = said.exp_()
-            apart = (p[:, None] @ ratio[..., None])[:, 0], (q[:, None] @ ratio[..., None]).neg_()[:, 0]  # (n, 1) each
-            losses.append((apart[0] + apart[1])[:, 0])
-            if gradient is not None:
-                change = p - q
-                ends = p.mul_(ratio - apart[0]).add_(change), q.mul_(ratio.neg_().sub_(apart[1])).sub_(change)
-                for half, slope in zip(gradient, ends, strict=True):
-                    half[first : first + rows] = slope.masked_fill_(~real[:, None], 0)
-            first += rows
-        ctx.save_for_backward(gradient)
-        return torch.cat(losses).masked_fill(~mask, 0).sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, above: Tensor, _: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * above.to(gradient.dtype), None
 
 
-def disagreement(logits: Tensor, mask: Tensor) -> Tensor:  # (2, B, T, V), (B, T) -> ()
-    """How much two answers to the same question differ, in nats, summed over real target tokens.
+class OfFeatures(torch.autograd.Function):
+    """(P, N, D), (V, D), (V,) -> the same of W x + b, without ever holding the logits of all places.
 
-    It is KL(p || q) + KL(q || p), both halves of Liang et al. 2021, equation 2 ("R-Drop").
+    The gradients by x, W and b are made of each part's logits at once; those of W and b are summed in float32.
     """
-    return Disagreement.apply(logits.flatten(1, 2), mask.flatten())
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, wanted: Wanted) -> tuple[Tensor, Tensor]:
+        needed = any(ctx.needs_input_grad[:3])
+        by_x = torch.empty_like(x) if needed else None
+        by_weight, by_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+        short_x, short_weight, short_bias = short(x), short(weight), short(bias)
+        parts = []
+        with torch.autocast(x.device.type, enabled=False):
+            for part in slices(x, len(weight)):
+                logits = functional.linear(short_x[:, part], short_weight, short_bias)
+                found = judged(logits, wanted._replace(ids=wanted.ids[part]))
+                parts.append(torch.stack(found[:2]))
+                if by_x is not None:
+                    slope = found.slope.to(logits.dtype)
+                    by_x[:, part] = slope @ short_weight
+                    by_weight += slope.flatten(0, 1).t() @ short_x[:, part].flatten(0, 1)
+                    by_bias += slope.sum(dim=(0, 1))
+        ctx.save_for_backward(by_x, by_weight, by_bias)
+        whole, cross_entropy = torch.stack(parts).sum(dim=0)
+        ctx.mark_non_differentiable(cross_entropy)
+        return whole, cross_entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        by_x, by_weight, by_bias = ctx.saved_tensors
+        return by_x * above.to(by_x.dtype), by_weight * above, by_bias * above, None
+
+
+def cross_entropy(logits: Tensor, target: Tensor, mask: Tensor, smoothing: float = 0.0) -> Tensor:
+    # (B, T, V), (B, T), (B, T) -> ()
+    """The sum over real target tokens, in nats."""
+    whole, _ = OfLogits.apply(logits[mask][None], Wanted(target[mask], smoothing))
+    return whole  # type: ignore[no-any-return]
 
 
 def coverage_loss(alignment: Tensor, mask: Tensor) -> Tensor:  # (B, T, S), (B, T) -> ()

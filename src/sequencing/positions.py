@@ -58,7 +58,7 @@ class LearnedPositions(NoPositions):
         self.table = PositionTable(sizes.learned, sizes.width)
 
     def enter(self, x: Tensor, positions: Tensor) -> Tensor:  # (R, T, D), (1, T) -> (R, T, D)
-        return x + self.table(positions[:, :1], x.shape[1])
+        return x + self.table(positions[:, :1], x.shape[1]).to(x.dtype)
 
 
 class RotaryPositions(NoPositions):

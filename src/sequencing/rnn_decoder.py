@@ -13,18 +13,18 @@ from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
 from sequencing.bridge import BRIDGES
 from sequencing.cells import CELLS
-from sequencing.head import READOUTS, Copy, make_head
+from sequencing.head import READOUTS, Copy, Heard, Speaking, make_head
 from sequencing.layers import Dropout, LookUpOp
 from sequencing.rnn import RecurrentStack
 from sequencing_np.bridge import BridgeSizes
 from sequencing_np.rnn_decoder import RNNDecoderConfig
-from sequencing_np.state import Memory, MemorySizes, Output, State
+from sequencing_np.state import Memory, MemorySizes, State
 
 
-class AttentionRNNDecoder(nn.Module):
+class AttentionRNNDecoder(Speaking):
     """A recurrent stack that looks at the memory at every step (Luong's order: state, then attention, then word).
 
-    `head` replaces the configured output head by any module (R, T, D) -> (R, T, V); `readout.size` is its D.
+    `head` replaces the configured output head by one of your own, which reads vectors of width `readout.size`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class AttentionRNNDecoder(nn.Module):
         fed = memory.values.new_zeros(len(memory.mask), self.fed_size)
         return State(self.attention.prepare(memory), (stack, fed, self.attention.begin(memory)))
 
-    def step(self, tokens: Tensor, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+    def listen(self, tokens: Tensor, state: State) -> tuple[Heard, State]:  # (R, T), State -> Heard, State
         words = self.embedding(tokens)
         stack, fed, past = state.cache
         said = []
@@ -69,8 +69,4 @@ class AttentionRNNDecoder(nn.Module):
             fed = self.readout.fed(context, readout)[:, -1, : self.fed_size]
             said.append((readout, alignment))
         readout, alignment = (self.arrays.join(list(parts)) for parts in zip(*said, strict=True))
-        hidden = self.dropout(readout)
-        logits = self.head(hidden)
-        if self.copy:
-            logits = self.copy(hidden, logits, alignment, state.memory)
-        return Output(logits, hidden, alignment), State(state.memory, (stack, fed, past))
+        return Heard(self.dropout(readout), alignment, state.memory), State(state.memory, (stack, fed, past))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from sequencing.layers import ACTIVATIONS, NORMS, Dropout, Linear, LookUpOp, masked_mean
+from sequencing.layers import ACTIVATIONS, NORMS, Dropout, Linear, LookUpOp, masked_mean, short, unseen, wide
 from sequencing.positions import POSITIONS
 from sequencing_np.positions import PositionSizes
 from sequencing_np.self_attention import BlocksConfig, Scope, SelfAttentionEncoderConfig
@@ -32,7 +32,7 @@ class SelfAttention(nn.Module):
     def __init__(self, config: BlocksConfig, width: int) -> None:
         super().__init__()
         self.heads, self.groups = config.heads, config.key_value_heads or config.heads
-        self.size, self.share = width // config.heads, config.attention_dropout
+        self.size, self.dropout = width // config.heads, Dropout(config.attention_dropout)
         self.input = Linear(width, (self.heads + 2 * self.groups) * self.size)
         for part in self.split(self.input.weight.detach()):
             nn.init.xavier_uniform_(part)
@@ -58,21 +58,33 @@ class SelfAttention(nn.Module):
         if self.query_norm and self.key_norm:
             query, key = self.query_norm(query), self.key_norm(key)
         query, key = (scope.scheme.turn(part, scope.positions) for part in (query, key))
-        key, value = (torch.cat(pair, dim=2) for pair in zip(cache, (key, value), strict=True))
-        mask, share = visible(scope, key.shape[2], query), self.share if self.training else 0.0
-        context = fused(query, key, value, mask, share)
+        if cache[0].shape[2]:
+            key, value = (torch.cat(pair, dim=2) for pair in zip(cache, (key, value), strict=True))
+        context = self.look(query, key, value, visible(scope, key.shape[2], query))
         return self.output(context.transpose(1, 2).flatten(2)), (key, value)
 
+    def look(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        # (R, H, T, D), (R, G, N, D), (R, G, N, D), (..., T, N) -> (R, H, T, D)
+        """PyTorch's fused kernel; but step by step where short sequences are learnt from on a CPU: there it is slow."""
+        if self.training and query.device.type == "cpu" and query.shape[2] * key.shape[2] <= SHORT:
+            return by_steps(query, key, value, mask, self.dropout)
+        share = self.dropout.share if self.training else 0.0
+        return scaled_dot_product_attention(query, key, value, mask, share, enable_gqa=self.groups < self.heads)
 
-def fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float) -> Tensor:
+
+SHORT = 128 * 128  # queries times keys: more of them are better not stored
+NEVER = -1e30  # instead of minus infinity, of which rows that see nothing would make NaN
+
+
+def by_steps(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: Dropout) -> Tensor:
     # (R, H, T, D), (R, G, N, D), (R, G, N, D), (..., T, N) -> (R, H, T, D)
-    """PyTorch's kernel; on a CPU never in bfloat16, in which its backward pass is fifteen times slower."""
-    grouped = key.shape[1] < query.shape[1]
-    if query.device.type != "cpu" or query.dtype != torch.bfloat16:
-        return scaled_dot_product_attention(query, key, value, mask, dropout, enable_gqa=grouped)
-    with torch.autocast("cpu", enabled=False):
-        wide = (query.float(), key.float(), value.float(), mask if mask.dtype == torch.bool else mask.float())
-        return scaled_dot_product_attention(*wide, dropout, enable_gqa=grouped)
+    """Scores, softmax, dropout, sum; the queries that share a head of keys are taken together."""
+    (rows, heads, length, size), groups = query.shape, key.shape[1]
+    query = (query * size**-0.5).reshape(rows, groups, -1, size)
+    scores = wide(query @ key.transpose(2, 3)).view(rows, heads, length, -1)
+    bias = unseen(mask, scores.dtype) if mask.dtype == torch.bool else mask.to(scores.dtype).clamp(min=NEVER)
+    weights = dropout(torch.softmax(scores + bias, dim=-1))
+    return (weights.reshape(rows, groups, -1, weights.shape[-1]) @ value).view(rows, heads, length, size)
 
 
 def visible(scope: Scope, count: int, like: Tensor) -> Tensor:  # N -> (1 or B, 1 or H, T, N)
@@ -174,9 +186,9 @@ class SelfAttentionEncoder(nn.Module):
     def read(self, x: Tensor, mask: Tensor, tokens: Tensor) -> Memory:  # (B, S, E), (B, S), (B, S) -> Memory
         """What the encoder says of vectors, whatever they stand for."""
         places = torch.arange(x.shape[1], device=x.device)[None]
-        x, scope = self.dropout(self.positions.enter(x, places)), Scope(self.positions, places, mask)
+        x, scope = self.dropout(self.positions.enter(short(x), places)), Scope(self.positions, places, mask)
         for block in self.blocks:
             if not (self.training and self.drop and torch.rand(()) < self.drop):
                 x = block(x, scope)
-        values = (self.norm(x) if self.norm else x) * mask[..., None]
+        values = (self.norm(x) if self.norm else x) * mask[..., None].to(x.dtype)
         return Memory(self.key(values) if self.key else values, values, mask, masked_mean(values, mask), tokens)

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
 from sequencing.cells import CELLS
-from sequencing.head import Copy, make_head
-from sequencing.layers import NORMS, Dropout, Linear, LookUpOp
+from sequencing.head import Copy, Heard, Speaking, make_head
+from sequencing.layers import NORMS, Dropout, Linear, LookUpOp, short
 from sequencing.positions import POSITIONS
 from sequencing.self_attention import FeedForward, Residual, SelfAttention, scale_by_depth
 from sequencing_np.attention import Past
 from sequencing_np.positions import PositionSizes
 from sequencing_np.self_attention import BlocksConfig, Scope
 from sequencing_np.self_attention_decoder import SelfAttentionDecoderConfig, Spoken
-from sequencing_np.state import Memory, MemorySizes, Output, State
+from sequencing_np.state import Memory, MemorySizes, State
 
 
 class RecurrentMixer(nn.Module):
@@ -80,7 +80,7 @@ class DecoderBlock(nn.Module):
         return Spoken(x, alignment, (kept, past))
 
 
-class SelfAttentionDecoder(nn.Module):
+class SelfAttentionDecoder(Speaking):
     """Blocks over the words so far; the alignment is that of the last block.
 
     Where layer drop skips a block, its cache still grows, so that words may come one by one or all at once.
@@ -110,18 +110,15 @@ class SelfAttentionDecoder(nn.Module):
         caches = tuple((block.mixer.begin(memory.summary), block.attention.begin(memory)) for block in self.blocks)
         return State(memories, (caches, memory.mask.new_zeros(len(memory.mask), 1, dtype=torch.int64)))
 
-    def step(self, tokens: Tensor, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+    def listen(self, tokens: Tensor, state: State) -> tuple[Heard, State]:  # (R, T), State -> Heard, State
         caches, read = state.cache
         places = read[:1] + torch.arange(tokens.shape[1], device=tokens.device)  # every row has read as many tokens
-        x = self.dropout(self.positions.enter(self.embedding(tokens) * self.scale, places))
+        x = self.dropout(self.positions.enter(short(self.embedding(tokens) * self.scale), places))
         scope, after = Scope(self.positions, places, None), []
         for block, memory, cache in zip(self.blocks, state.memory, caches, strict=True):
             said, alignment, cache = block(x, scope, memory, cache)
             after.append(cache)
             if not (self.training and self.drop and torch.rand(()) < self.drop):
                 x = said
-        hidden = self.norm(x) if self.norm else x
-        logits = self.head(hidden)
-        if self.copy:
-            logits = self.copy(hidden, logits, alignment, state.memory[-1])
-        return Output(logits, hidden, alignment), State(state.memory, (tuple(after), read + tokens.shape[1]))
+        heard = Heard(self.norm(x) if self.norm else x, alignment, state.memory[-1])
+        return heard, State(state.memory, (tuple(after), read + tokens.shape[1]))

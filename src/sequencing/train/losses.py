@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sequencing.loss import coverage_loss, cross_entropy, disagreement
+from sequencing.head import Unspoken
+from sequencing.loss import OfFeatures, OfLogits, Wanted, coverage_loss
 from sequencing.optim import teacher_rate
 from sequencing.train.session import Session
 from sequencing.train.settings import PRECISIONS
@@ -30,19 +31,22 @@ def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Los
     passes = 1
     if settings.r_drop:
         passes, batch = 2, Batch(*(np.concatenate([part, part]) for part in batch))
-    native = model.arrays.native
-    target, mask = native(batch.target), native(batch.target_mask)
-    low = PRECISIONS[settings.precision]
-    with torch.autocast(target.device.type, low, enabled=low is not None):
+    mask = model.arrays.native(batch.target_mask)
+    places = model.arrays.native(np.flatnonzero(batch.target_mask[: len(batch.target) // passes]))
+    ids = model.arrays.native(batch.target).flatten()[places]
+    wanted = Wanted(ids, settings.label_smoothing, settings.r_drop / 2)
+    low, feedback, decoder = PRECISIONS[settings.precision], teacher(session, batch, coins), model.decoder
+    late = feedback.teacher_rate == 1 and not decoder.copy  # nobody asks for the logits before the loss does
+    with torch.autocast(mask.device.type, low, enabled=low is not None):
         memory = model.encode(batch.source, batch.source_mask)
-        output = dynamic_decode(model.decoder, memory, teacher(session, batch, coins))
-    loss = total = cross_entropy(output.logits, target, mask, settings.label_smoothing)
+        output = dynamic_decode(Unspoken(decoder) if late else decoder, memory, feedback)
+        said = output.logits.view(passes, -1, output.logits.shape[-1])[:, places]
+        last = decoder.head.output
+        judged = OfFeatures.apply(said, last.weight, last.bias, wanted) if late else OfLogits.apply(said, wanted)
+    whole, total = judged
     if settings.coverage:
-        loss = loss + settings.coverage * coverage_loss(output.alignment.float(), mask)
-    if settings.r_drop:
-        apart = disagreement(output.logits.unflatten(0, (2, -1)), mask.chunk(2)[0])
-        loss = loss + settings.r_drop / 2 * apart
-    return Losses(loss / passes, total / passes)
+        whole = whole + settings.coverage * coverage_loss(output.alignment.float(), mask)
+    return Losses(whole / passes, total / passes)
 
 
 def teacher(session: Session, batch: Batch, coins: np.random.Generator) -> TrainingFeedBack:
