@@ -1,9 +1,12 @@
 """checkpoint: what is saved comes back bit for bit; what is damaged is passed over; nothing in it is code."""
 
+import errno
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -12,14 +15,13 @@ import torch
 from torch import nn
 
 from sequencing.optim import OPTIMIZERS
+from sequencing.process import alone
 from sequencing.train.checkpoint import (
-    KEEP,
     Checkpoint,
+    Saver,
     checkpoint_folders,
-    generator_arrays,
     latest_checkpoint,
     optimizer_arrays,
-    restore_generators,
     restore_optimizer,
     save_checkpoint,
 )
@@ -28,12 +30,13 @@ from sequencing.train.session import Session, open_session
 from sequencing.train.update import update
 from sequencing.train_config import TrainConfig
 from sequencing_np.errors import UsageError
+from sequencing_np.model_folder import read_model_folder
 from small_runs import EVERYTHING, files, small
 
 ARRAYS = {
     "weights": {"a.b": np.arange(6, dtype=np.float32).reshape(2, 3), "c": np.float32([np.nan, -0.0, 1e-45])},
     "optimizer": {"0.step": np.array(7.0, dtype=np.float32)},
-    "generators": {"cpu": np.arange(256, dtype=np.uint8)},
+    "average": {"0": np.arange(256, dtype=np.uint8)},
 }
 STATE = {"step": 3, "best": None, "float": 0.1 + 0.2, "large": 2**127 + 1, "text": "ä\u2028\x00"}
 
@@ -56,7 +59,7 @@ def same_arrays(one: dict[str, dict[str, np.ndarray]], other: dict[str, dict[str
 
 def test_bit_for_bit(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path) is None
-    save_checkpoint(tmp_path, 3, checkpoint(3))
+    save_checkpoint(tmp_path, checkpoint(3))
     found = latest_checkpoint(tmp_path)
     assert found is not None and found.state == STATE
     same_arrays(found.arrays, ARRAYS)
@@ -64,13 +67,13 @@ def test_bit_for_bit(tmp_path: Path) -> None:
 
 def test_two_are_kept(tmp_path: Path) -> None:
     for step in (1, 9, 10, 100):
-        save_checkpoint(tmp_path, step, checkpoint(step))
+        save_checkpoint(tmp_path, checkpoint(step))
         folders = checkpoint_folders(tmp_path)
-        assert len(folders) <= KEEP == 2 and int(folders[-1].name) == step
+        assert len(folders) <= 2 and int(folders[-1].name) == step
         newest = latest_checkpoint(tmp_path)
         assert newest is not None and newest.state["step"] == step
     assert [int(folder.name) for folder in folders] == [10, 100]
-    save_checkpoint(tmp_path, 100, checkpoint(100))
+    save_checkpoint(tmp_path, checkpoint(100))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.startswith(".")] == []
 
 
@@ -105,29 +108,20 @@ def learn(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 def test_an_optimiser_goes_on(name: str, tmp_path: Path) -> None:
     copy, fresh = stepped(name, 0)
     model, optimizer = stepped(name)
-    arrays = {"optimizer": optimizer_arrays(optimizer), "generators": generator_arrays()}
-    save_checkpoint(tmp_path, 3, Checkpoint(arrays, {}))
+    save_checkpoint(tmp_path, Checkpoint({"optimizer": optimizer_arrays(optimizer)}, {"step": 3}))
     copy.load_state_dict(model.state_dict())
+    torch.manual_seed(2)
     for _ in range(3):
         learn(model, optimizer)
     found = latest_checkpoint(tmp_path)
     assert found is not None
     restore_optimizer(fresh, found.arrays["optimizer"])
-    restore_generators(found.arrays["generators"])
+    torch.manual_seed(2)
     for _ in range(3):
         learn(copy, fresh)
     for one, other in zip(model.parameters(), copy.parameters(), strict=True):
         assert torch.equal(one, other)
     same_arrays({"": optimizer_arrays(fresh)}, {"": optimizer_arrays(optimizer)})
-
-
-def test_generators() -> None:
-    torch.manual_seed(4)
-    kept = {name: array.copy() for name, array in generator_arrays().items()}
-    first = torch.randn(5)
-    torch.manual_seed(99)
-    restore_generators(kept)
-    assert torch.equal(torch.randn(5), first)
 
 
 def opened(tmp_path: Path, name: str) -> Session:
@@ -142,6 +136,7 @@ def close(session: Session) -> None:
 def everything(session: Session) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
     """What a session would save."""
     session.save()
+    session.saver.finish()
     found = latest_checkpoint(session.folder)
     assert found is not None
     return found.arrays, {key: value for key, value in found.state.items() if key != "seconds"}
@@ -180,11 +175,11 @@ def damage(folder: Path, name: str) -> None:
 @pytest.fixture
 def two(tmp_path: Path) -> Path:
     for step in (5, 8):
-        save_checkpoint(tmp_path, step, checkpoint(step))
+        save_checkpoint(tmp_path, checkpoint(step))
     return tmp_path
 
 
-NAMES = ["weights.safetensors", "optimizer.safetensors", "generators.safetensors", "state.json", "manifest.json"]
+NAMES = ["weights.safetensors", "optimizer.safetensors", "average.safetensors", "state.json", "manifest.json"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -210,7 +205,7 @@ def test_an_unfinished_one_is_none(two: Path, caplog: pytest.LogCaptureFixture) 
     shutil.copytree(checkpoint_folders(two)[-1], two / "checkpoints" / ".000000011.new")
     found = latest_checkpoint(two)
     assert found is not None and found.state["step"] == 8 and caplog.messages == []
-    save_checkpoint(two, 11, checkpoint(11))
+    save_checkpoint(two, checkpoint(11))
     assert sorted(path.name for path in (two / "checkpoints").iterdir()) == ["000000008", "000000011"]
 
 
@@ -230,7 +225,126 @@ def test_a_checkpoint_that_cannot_be_written(two: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("sequencing.train.checkpoint.write_safetensors", full)
     with pytest.raises(UsageError, match=r"000000009: cannot be saved: No space left.*before it is intact"):
-        save_checkpoint(two, 9, checkpoint(9))
+        save_checkpoint(two, checkpoint(9))
     assert files(two) == before
     found = latest_checkpoint(two)
     assert found is not None and found.state["step"] == 8
+
+
+def test_a_whole_one_survives_a_damaged_one(two: Path) -> None:
+    """Reliability K12: what is damaged does not count among those that are kept."""
+    damage(checkpoint_folders(two)[-1], "weights.safetensors")
+    save_checkpoint(two, checkpoint(9))
+    assert [int(folder.name) for folder in checkpoint_folders(two)] == [5, 8, 9]
+    save_checkpoint(two, checkpoint(12))
+    assert [int(folder.name) for folder in checkpoint_folders(two)] == [9, 12]
+
+
+def test_one_under_another_name(two: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Reliability K06: an old one that was put back as a newer one is found out."""
+    shutil.copytree(two / "checkpoints" / "000000005", two / "checkpoints" / "000000011")
+    found = latest_checkpoint(two)
+    assert found is not None and found.state["step"] == 8 and "holds step 5" in caplog.messages[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_of_two_mixed(two: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Reliability K06. Files that both have alike may be exchanged."""
+    older, newer = checkpoint_folders(two)
+    same = (older / name).read_bytes() == (newer / name).read_bytes()
+    shutil.copy(older / name, newer / name)
+    found = latest_checkpoint(two)
+    assert found is not None and found.state["step"] == (8 if same else 5) and bool(caplog.messages) != same
+
+
+def test_the_newest_is_that_of_the_last_step(two: Path) -> None:
+    """Reliability K13: whatever the clock says."""
+    os.utime(two / "checkpoints" / "000000008", (0, 0))
+    found = latest_checkpoint(two)
+    assert found is not None and found.state["step"] == 8
+
+
+# --- beside the training --------------------------------------------------------------------------------------------
+
+
+def test_saving_does_not_wait_and_the_next_one_does() -> None:
+    saver, may_go, order = Saver(), Event(), []
+
+    def slow() -> None:
+        may_go.wait(10)
+        order.append("slow")
+
+    saver.begin(slow)
+    assert not order
+    may_go.set()
+    saver.begin(lambda: order.append("next"))
+    saver.finish()
+    assert order == ["slow", "next"]
+
+
+def test_a_save_that_fails_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """On the way it is a warning, and the last one is an error (reliability K03, K15)."""
+
+    def fail() -> None:
+        raise UsageError("the disk is full")
+
+    saver = Saver()
+    saver.begin(fail)
+    saver.begin(fail)
+    with pytest.raises(UsageError, match="the disk is full"):
+        saver.finish()
+    assert caplog.messages == ["the disk is full. The training goes on"]
+    saver.finish()
+
+
+def test_what_is_saved_is_what_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training goes on while the numbers are written; they are those of the step that was asked for."""
+    session = opened(tmp_path, "run")
+    before = {name: array.copy() for name, array in session.model.weights().items()}
+    may_go = Event()
+    sound = Saver.begin
+    monkeypatch.setattr(Saver, "begin", lambda self, work: sound(self, lambda: (may_go.wait(10), work())[1]))
+    session.save()
+    for batch, _ in zip((placed.batch for placed in session.stream.batches()), range(3), strict=False):
+        update(session, [batch])
+    may_go.set()
+    session.saver.finish()
+    found = latest_checkpoint(session.folder)
+    assert found is not None
+    same_arrays({"": found.arrays["weights"]}, {"": before})
+    close(session)
+
+
+def test_a_run_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It trains on, and says at its end that nothing was saved; what was there before is whole."""
+    config = small(tmp_path / "data", "train.steps=4")
+    train(config, tmp_path / "run")
+    before = files(tmp_path / "run" / "checkpoints")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sequencing.train.checkpoint.write_safetensors", full)
+    with pytest.raises(UsageError, match="No space left"):
+        train(small(tmp_path / "data", "train.steps=6", "train.save_minutes=0"), tmp_path / "run")
+    assert any("The training goes on" in message for message in caplog.messages)
+    assert files(tmp_path / "run" / "checkpoints") == before
+
+
+def test_a_second_start_is_refused(tmp_path: Path) -> None:
+    """Reliability K11: one process a run folder; a lock of a process that is gone is none."""
+    config = small(tmp_path / "data", "train.steps=2")
+    (tmp_path / "run").mkdir()
+    with alone(tmp_path / "run", "busy"), pytest.raises(UsageError, match="another process trains in it"):
+        train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
+
+
+def test_models_of_the_last_validations(tmp_path: Path) -> None:
+    train(small(tmp_path / "data", "train.steps=12", "train.validate_every=3", "train.keep_models=2"), tmp_path / "run")
+    kept = sorted((tmp_path / "run" / "models").iterdir())
+    assert [folder.name for folder in kept] == ["000000009", "000000012"]
+    last = read_model_folder(tmp_path / "run" / "last").weights
+    same_arrays({"": read_model_folder(kept[-1]).weights}, {"": last})

@@ -14,7 +14,7 @@ from sequencing_np.config import to_dict
 from sequencing_np.errors import ModelError, SequencingError
 from sequencing_np.factors import FactoredVocab
 from sequencing_np.limits import Limits
-from sequencing_np.manifest import MANIFEST, check_manifest, digest, write_manifest
+from sequencing_np.manifest import MANIFEST, check_manifest, digest, to_bytes, write_manifest
 from sequencing_np.model_folder import (
     CONFIG,
     VOCABULARIES,
@@ -152,7 +152,7 @@ def test_a_manifest_that_leaves_a_file_out(folder: Path, name: str) -> None:
     content = json.loads((folder / MANIFEST).read_bytes())
     del content["files"][name]
     content["digest"] = digest(content)
-    (folder / MANIFEST).write_bytes(json.dumps(content).encode())
+    (folder / MANIFEST).write_bytes(to_bytes(content))
     with pytest.raises(ModelError, match=f"does not list {name}"):
         read_model_folder(folder)
 
@@ -223,13 +223,17 @@ def test_a_configuration_of_another_model(folder: Path, path: str) -> None:
             load(folder)
 
 
-def test_weights_of_nan_are_the_callers(folder: Path) -> None:
-    """A model that says NaN is loaded; its answers are none."""
-    weights = {name: np.full_like(array, np.nan) for name, array in parts(0).weights.items()}
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_refused(folder: Path, wrong: float) -> None:
+    """Reliability K10: one of them is enough, and is named."""
+    weights = {name: array.copy() for name, array in parts(0).weights.items()}
+    name = sorted(weights)[-1]
+    weights[name].flat[-1] = wrong
     write_safetensors(folder / WEIGHTS, weights)
     write_manifest(folder)
-    for found in Translator.load(folder).translate(["w4 w5"]) + load_translator(folder, "cpu").translate(["w4"]):
-        assert found.answers == [] and found.text == ""
+    for load in (Translator.load, lambda folder: load_translator(folder, "cpu")):
+        with pytest.raises(ModelError, match=f"{name} holds what is no finite number"):
+            load(folder)
 
 
 # --- replacing ------------------------------------------------------------------------------------------------------

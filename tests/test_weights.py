@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequencing_np.errors import ModelError
-from sequencing_np.manifest import MANIFEST, check_manifest, digest, write_manifest
+from sequencing_np.manifest import MANIFEST, check_manifest, digest, to_bytes, write_manifest
 from sequencing_np.weights import nest, read_safetensors, write_safetensors
 
 ARRAYS: dict[str, np.ndarray] = {
@@ -261,7 +261,7 @@ def test_files_missing_swapped_or_lengthened(folder: Path) -> None:
 
 def rewritten(folder: Path, change: dict[str, Any]) -> None:
     content = {**json.loads((folder / MANIFEST).read_bytes()), **change}
-    (folder / MANIFEST).write_bytes(json.dumps(content).encode())
+    (folder / MANIFEST).write_bytes(to_bytes(content))
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "inner/../../outside", ".."])

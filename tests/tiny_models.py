@@ -13,6 +13,7 @@ from sequencing.model import Model
 from sequencing_np.limits import Limits
 from sequencing_np.model import ModelConfig
 from sequencing_np.model_folder import ModelFolder, write_model_folder
+from sequencing_np.pooling import PoolingEncoderConfig
 from sequencing_np.rnn import RNNEncoderConfig, StackConfig
 from sequencing_np.rnn_decoder import RNNDecoderConfig
 from sequencing_np.vocab import Vocab
@@ -26,8 +27,15 @@ def write_model(folder: Path, seed: int = 1, broken: bool = False) -> Path:
     """A model folder: words in, characters out. A broken model says NaN when it reads the word "sechs"."""
     source, target = Vocab(SOURCES, " "), Vocab(TARGETS, "")
     config = ModelConfig(
-        RNNEncoderConfig(embedding_size=5, stack=StackConfig(size=7)),
-        RNNDecoderConfig(embedding_size=3, stack=StackConfig(size=11), readout_size=5),
+        PoolingEncoderConfig(embedding_size=5)
+        if broken
+        else RNNEncoderConfig(embedding_size=5, stack=StackConfig(size=7)),
+        RNNDecoderConfig(
+            embedding_size=3,
+            stack=StackConfig(size=11),
+            readout="previous_word" if broken else "luong",  # nothing between the words' vectors and the logits
+            readout_size=5,
+        ),
         source_size=len(source),
         target_size=len(target),
     )
@@ -35,7 +43,7 @@ def write_model(folder: Path, seed: int = 1, broken: bool = False) -> Path:
     weights = {name: array * np.float32(PEAK) for name, array in Model(config).weights().items()}
     if broken:
         (table,) = (name for name in weights if name.startswith("encoder.embedding"))
-        weights[table][source.encode("sechs")[0]] = np.nan
+        weights[table][source.encode("sechs")[0]] = 3e38  # a number, as a model folder wants; logits of it are none
     folder.parent.mkdir(parents=True, exist_ok=True)
     write_model_folder(folder, ModelFolder(config, Limits(1.0, 5, 30), source, target, weights))
     return folder

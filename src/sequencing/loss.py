@@ -143,7 +143,7 @@ def cross_entropy(logits: Tensor, target: Tensor, mask: Tensor, smoothing: float
     # (B, T, V), (B, T), (B, T) -> ()
     """The sum over real target tokens, in nats."""
     whole, _ = OfLogits.apply(logits[mask][None], Wanted(target[mask], smoothing))
-    return whole  # type: ignore[no-any-return]
+    return whole
 
 
 def coverage_loss(alignment: Tensor, mask: Tensor) -> Tensor:  # (B, T, S), (B, T) -> ()

@@ -71,6 +71,8 @@ class TrainConfig:
     samples: int = 5  # src/prd/trg triples shown at each validation
     log_every: int = 50  # steps
     save_minutes: float = 5.0  # between checkpoints
+    keep: int = 2  # checkpoints, the newest ones
+    keep_models: int = 0  # models of the last validations, as RUN/models/STEP: to be averaged
     tensorboard: bool = False
     threads: int = 0  # 0: PyTorch's own choice
     precision: str = "float32"  # a row of PRECISIONS in `sequencing.train.settings`
@@ -78,7 +80,15 @@ class TrainConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        positive = ("batch_tokens", "accumulate", "validate_every", "validate_sentences", "validate_beam", "log_every")
+        positive = (
+            "batch_tokens",
+            "accumulate",
+            "keep",
+            "validate_every",
+            "validate_sentences",
+            "validate_beam",
+            "log_every",
+        )
         for name in positive:
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
         for name in NOT_NEGATIVE:
@@ -92,6 +102,6 @@ class TrainConfig:
 
 
 NOT_NEGATIVE = (
-    "steps", "epochs", "minutes", "patience", "clip", "r_drop", "coverage", "weight_decay", "samples",
+    "keep_models", "steps", "epochs", "minutes", "patience", "clip", "r_drop", "coverage", "weight_decay", "samples",
     "seed", "threads", "save_minutes",
 )  # fmt: skip

@@ -6,7 +6,6 @@ commands do.
 
 import argparse
 import contextlib
-import errno
 import os
 import sys
 import traceback
@@ -16,11 +15,11 @@ from typing import NamedTuple, NoReturn, Protocol, cast
 
 from sequencing_np import __version__
 from sequencing_np.config import nearest
+from sequencing_np.disk import DISK_ERRORS
 from sequencing_np.errors import DataError, SequencingError, UsageError
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as a shell says it
 IMPORT = "a module of your own that adds parts to the tables (docs/extending.md); give it again for another one"
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 class Command(NamedTuple):

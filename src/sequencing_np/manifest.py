@@ -53,6 +53,11 @@ def digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
+def to_bytes(content: Mapping[str, Any]) -> bytes:
+    """A manifest as it stands on disk, to the byte."""
+    return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
 def files_of(folder: Path) -> list[str]:
     """All files of a folder but its manifest."""
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST)
@@ -71,7 +76,7 @@ def write_manifest(
     content = {"format": kind.format, **named, **(extra or {}), "files": files}
     content["digest"] = digest(content)
     with atomic_write(folder / MANIFEST) as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+        file.write(to_bytes(content))
 
 
 def check_manifest(folder: Path, kind: Kind = MODEL, every_byte: bool = True) -> dict[str, Any]:
@@ -82,7 +87,8 @@ def check_manifest(folder: Path, kind: Kind = MODEL, every_byte: bool = True) ->
     if not path.is_file():
         raise kind.error(f"{folder}: no {MANIFEST}; {kind.absent}")
     try:
-        content = parse_json(path.read_text(encoding="utf-8"), str(path))
+        data = path.read_bytes()
+        content = parse_json(data.decode(), str(path))
         version, files = content["format"], content["files"]
         entries = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in files.items()}
     except (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -92,7 +98,7 @@ def check_manifest(folder: Path, kind: Kind = MODEL, every_byte: bool = True) ->
         raise kind.error(f"{path}: format {version!r}; {advice}")
     if content.get("kind", "") != kind.name:
         raise kind.error(f"{path}: of another kind, {content.get('kind')!r}; {kind.what}")
-    if content.get("digest") != digest(content):
+    if content.get("digest") != digest(content) or data != to_bytes(content):
         raise kind.error(f"{path}: changed or damaged, its digest does not fit; {kind.again}")
     for name, (size, checksum) in entries.items():
         file = folder / name

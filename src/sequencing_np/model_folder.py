@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sequencing_np import disk
 from sequencing_np.config import Origin, build, parse_json, to_dict
 from sequencing_np.errors import ConfigError, ModelError
 from sequencing_np.limits import Limits
@@ -40,6 +42,7 @@ class ModelFolder(NamedTuple):
 def read_model_folder(folder: str | Path) -> ModelFolder:
     """A model folder whose files all agree with its manifest. ModelError names the file that does not."""
     folder = Path(folder)
+    put_back(folder)
     listed = check_manifest(folder)["files"]
     for name in (CONFIG, WEIGHTS, *VOCABULARIES):
         if name not in listed:
@@ -55,7 +58,11 @@ def read_model_folder(folder: str | Path) -> ModelFolder:
                 f"{folder / name}: factors of {list(vocab.factor_sizes)} values, the model has {list(factors)}; it "
                 "belongs to another model"
             )
-    return ModelFolder(config, limits, source, target, read_safetensors(folder / WEIGHTS))
+    weights = read_safetensors(folder / WEIGHTS)
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise ModelError(f"{folder / WEIGHTS}: {name} holds what is no finite number; its training went wrong")
+    return ModelFolder(config, limits, source, target, weights)
 
 
 def read_config(path: Path) -> tuple[ModelConfig, Limits]:
@@ -74,8 +81,7 @@ def write_model_folder(folder: Path, model: ModelFolder, extra: Mapping[str, Any
     `extra` goes into the manifest (the step, the measured quality).
     """
     fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
+    disk.make_folder(fresh)
     content = {"model": to_dict(model.config), "limits": to_dict(model.limits)}
     with atomic_write(fresh / CONFIG) as file:
         file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
@@ -87,13 +93,32 @@ def write_model_folder(folder: Path, model: ModelFolder, extra: Mapping[str, Any
 
 
 def replace_folder(fresh: Path, folder: Path) -> None:
-    """Put a finished folder in the place of another one; the old one is removed only after the new one stands."""
+    """Put a finished folder in the place of another one; the old one is removed only after the new one stands.
+
+    Where the system cannot exchange two names at once, there is a moment without a folder of this name: who finds the
+    old one set aside puts it back (`put_back`).
+    """
     old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    put_back(folder)
+    disk.remove(old)
+    if not folder.exists():
+        disk.move(fresh, folder)
+    elif disk.exchange(fresh, folder):
+        old = fresh
+    else:
+        disk.move(folder, old)
+        disk.move(fresh, folder)
+    disk.sync_folder(folder.parent)
+    with suppress(OSError):  # what is left of it does no harm and goes when the next one comes
+        disk.remove(old)
+
+
+def put_back(folder: Path) -> None:
+    """Mend a replacement that was cut off between its two renamings: the folder as it was before stands again."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.is_dir() and not folder.exists():
+        with suppress(OSError):  # on a disk that cannot be written to
+            disk.move(old, folder)
 
 
 def copy_model_folder(folder: Path, target: Path) -> None:
@@ -102,7 +127,7 @@ def copy_model_folder(folder: Path, target: Path) -> None:
     if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise ModelError(f"{target}: exists and is no model folder; give a new or empty folder")
     fresh = target.with_name(f".{target.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
+    disk.remove(fresh)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(folder, fresh)
     check_manifest(fresh)

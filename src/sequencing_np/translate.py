@@ -106,6 +106,11 @@ def fitted(alignment: np.ndarray, length: int) -> np.ndarray:  # (T, S) -> (T, l
     return np.pad(kept, ((0, 0), (0, length - kept.shape[1])))
 
 
+def quiet() -> np.errstate:
+    """A context in which numbers may overflow in silence: a sentence for which they do has no answer, which is told."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
 class Translator:
     """A model with its vocabularies.
 
@@ -167,8 +172,9 @@ class Translator:
     ) -> list[list[Hypothesis]]:  # keys (B,)
         """One batch of ids; the keys are for draws."""
         padded = pad(sources, self.source_vocab.special.pad)
-        memory = self.model.encode(padded.ids, padded.mask)
-        return dynamic_decode(self.model.decoder, memory, self.feedback(search, keys))
+        with quiet():
+            memory = self.model.encode(padded.ids, padded.mask)
+            return dynamic_decode(self.model.decoder, memory, self.feedback(search, keys))
 
     def feedback(self, search: SearchConfig, keys: np.ndarray) -> FeedBack[list[list[Hypothesis]]]:  # keys (B,)
         """The feedback that a SearchConfig asks for."""
@@ -218,9 +224,10 @@ class Translator:
         for rows in length_batches(lengths, batch_tokens):
             pads = PadIds(self.source_vocab.special.pad, special.pad)
             batch = make_batch([encoded[row] for row in rows], pads)
-            memory = self.model.encode(batch.source, batch.source_mask)
-            output = dynamic_decode(self.model.decoder, memory, TrainingFeedBack(batch.target, special))
-            log_probs = self.model.arrays.log_prob(output.logits, batch.target)
+            with quiet():
+                memory = self.model.encode(batch.source, batch.source_mask)
+                output = dynamic_decode(self.model.decoder, memory, TrainingFeedBack(batch.target, special))
+                log_probs = self.model.arrays.log_prob(output.logits, batch.target)
             kept = [list(map(float, row[mask])) for row, mask in zip(log_probs, batch.target_mask, strict=True)]
             groups.append((rows, [Scored(sum(row), row) for row in kept]))
         return in_order(groups, len(pairs))

@@ -1,7 +1,6 @@
 """Lines and bytes to files and streams: a file is either complete or not there, or as it was before."""
 
 import contextlib
-import errno
 import gzip
 import os
 import secrets
@@ -11,10 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol, cast
 
+from sequencing_np import disk
 from sequencing_np.bytestream import reason
 from sequencing_np.errors import DataError
-
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 class ByteSink(Protocol):
@@ -65,6 +63,15 @@ def _write(sink: ByteSink, lines: Iterable[str], name: str, each: bool = True) -
     return number
 
 
+PART = ".part"  # the end of the name of a file that is not yet whole
+
+
+def sweep(folder: Path) -> None:
+    """Delete what an `atomic_write` that was killed has left in a folder in which nobody writes now."""
+    for path in folder.glob(f".{'[0-9a-f]' * 16}{PART}"):
+        path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A binary file that stands at `path` once the block has ended well, and leaves no trace if it has not.
@@ -76,20 +83,19 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         with _writing(path, target), target.open("wb") as device:
             yield device
         return
-    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
+    temporary = target.with_name(f".{secrets.token_hex(8)}{PART}")
     try:
-        with _writing(path, temporary), temporary.open("xb") as file:
+        with _writing(path, temporary), disk.create(temporary) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            disk.sync(file)
         with _writing(path, temporary):
             if mode is not None:
                 temporary.chmod(stat.S_IMODE(mode))
-            temporary.replace(target)
+            disk.move(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    disk.sync_folder(target.parent)
 
 
 def _target(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
@@ -112,16 +118,6 @@ def _writing(path: str | os.PathLike[str], opened: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_ERRORS and error.filename != str(opened):
+        if error.errno not in disk.DISK_ERRORS and error.filename != str(opened):
             raise
         raise DataError(f"{os.fspath(path)}: cannot be written ({reason(error)})") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a renaming survive a power cut, where the system lets folders be opened."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

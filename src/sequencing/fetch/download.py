@@ -18,8 +18,8 @@ from sequencing.fetch.partial import Download, Notes, Stale, clear, keep_notes, 
 from sequencing.fetch.web import BY_HAND, FAILURES, Passing, explained, open_address
 from sequencing_np.bytestream import CHUNK
 from sequencing_np.config import require
+from sequencing_np.disk import DISK_ERRORS
 from sequencing_np.errors import DataError
-from sequencing_np.writing import DISK_ERRORS
 
 LONGEST_PAUSE = 30.0  # seconds
 

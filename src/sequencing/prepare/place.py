@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sequencing.prepare.manifest import OWN, WORK
 from sequencing_np.bytestream import reason
+from sequencing_np.disk import DISK_ERRORS
 from sequencing_np.errors import DataError, UsageError
-from sequencing_np.writing import DISK_ERRORS
 
 UNFINISHED = ".*.part"  # files that were being written when a process was killed
 

@@ -1,7 +1,8 @@
-"""What a stopped run needs to go on: weights, optimiser, generators, position. Safetensors and JSON, no pickle.
+"""What a stopped run needs to go on: weights, optimiser, position. Safetensors and JSON, no pickle.
 
 RUN/checkpoints/STEP/ is a folder like a model folder: every file stands in its manifest with its sha256, and it is
-moved into place whole. A damaged one is passed over with a warning and the one before it taken.
+moved into place whole. A damaged one is passed over with a warning and the one before it taken. What is random in
+training is a function of seed and step, so no generator's state is kept.
 """
 
 from __future__ import annotations
@@ -9,49 +10,88 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from sequencing_np import disk
 from sequencing_np.config import parse_json
-from sequencing_np.errors import SequencingError, UsageError
-from sequencing_np.manifest import check_manifest, write_manifest
+from sequencing_np.errors import ModelError, SequencingError, UsageError
+from sequencing_np.manifest import Kind, check_manifest, write_manifest
 from sequencing_np.model_folder import replace_folder
 from sequencing_np.weights import read_safetensors, write_safetensors
 from sequencing_np.writing import atomic_write
 
 FOLDER = "checkpoints"
 STATE = "state.json"
-KEEP = 2
+KIND = Kind(
+    name="checkpoint",
+    format=2,
+    error=ModelError,
+    what="give a folder below RUN/checkpoints",
+    absent="this is no checkpoint, or its writing was interrupted",
+    again="it cannot be gone on from",
+)
 
 
 class Checkpoint(NamedTuple):
     """The state of a run after a step."""
 
     arrays: dict[str, dict[str, np.ndarray]]  # file -> name -> array
-    state: dict[str, Any]  # everything that is no array
+    state: dict[str, Any]  # everything that is no array, the step among it
 
 
-def save_checkpoint(run: Path, step: int, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, then drop all but the newest. UsageError where the disk does not take it."""
+def save_checkpoint(run: Path, checkpoint: Checkpoint, keep: int = 2) -> None:
+    """Write a checkpoint, read it back, then drop all but the newest. UsageError where the disk does not take it."""
+    step = checkpoint.state["step"]
     folder = run / FOLDER / f"{step:09d}"
     fresh = folder.with_name(f".{folder.name}.new")
     try:
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
+        disk.make_folder(fresh)
         for name, arrays in checkpoint.arrays.items():
             write_safetensors(fresh / f"{name}.safetensors", arrays)
         with atomic_write(fresh / STATE) as file:
             file.write(json.dumps(checkpoint.state, indent=1).encode())
-        write_manifest(fresh, {"step": step})
+        write_manifest(fresh, {"step": step}, KIND)
         replace_folder(fresh, folder)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be saved: {error.strerror}; the checkpoint before it is intact") from None
-    for old in checkpoint_folders(run)[:-KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
+        check(folder)
+    except (OSError, SequencingError) as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(
+            f"{folder}: cannot be saved: {reason}; the checkpoint before it is intact{room(run, checkpoint)}"
+        ) from None
+    prune(run, keep)
+
+
+def room(run: Path, checkpoint: Checkpoint) -> str:
+    """What a checkpoint needs and what the disk has left, where that is less."""
+    needed = sum(array.nbytes for arrays in checkpoint.arrays.values() for array in arrays.values())
+    try:
+        free = shutil.disk_usage(run).free
+    except OSError:
+        return ""
+    if free > 2 * needed:
+        return ""
+    return f". It needs {needed:,} bytes, and {free:,} are free: make room, or give a run folder on another disk"
+
+
+def prune(run: Path, keep: int) -> None:
+    """Drop the checkpoints that are older than so many that are in order."""
+    good = 0
+    for folder in reversed(checkpoint_folders(run)):
+        if good >= keep:
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
+        try:
+            check(folder)
+            good += 1
+        except SequencingError:
+            pass
 
 
 def checkpoint_folders(run: Path) -> list[Path]:
@@ -59,12 +99,19 @@ def checkpoint_folders(run: Path) -> list[Path]:
     return sorted(path for path in (run / FOLDER).glob("[0-9]*") if path.is_dir())
 
 
+def check(folder: Path) -> None:
+    """ModelError where a file differs from the manifest, or the folder's name from its step."""
+    step = check_manifest(folder, KIND).get("step")
+    if folder.name != f"{step:09d}":
+        raise ModelError(f"{folder}: holds step {step}, so it is not in its place")
+
+
 def latest_checkpoint(run: Path) -> Checkpoint | None:
     """The newest checkpoint in order; damaged ones are named in a warning. None where there is none at all."""
     folders = checkpoint_folders(run)
     for folder in reversed(folders):
         try:
-            check_manifest(folder)
+            check(folder)
             state = parse_json((folder / STATE).read_text(encoding="utf-8"), str(folder / STATE))
             arrays = {path.stem: read_safetensors(path) for path in sorted(folder.glob("*.safetensors"))}
             return Checkpoint(arrays, state)
@@ -73,6 +120,46 @@ def latest_checkpoint(run: Path) -> Checkpoint | None:
     if folders:
         raise UsageError(f"{run / FOLDER}: no checkpoint is in order; start again in another folder")
     return None
+
+
+class Saver:
+    """Saves beside the training, one at a time: the next one waits for the one before.
+
+    One that fails is told in a warning and the training goes on, up to the last: that one is an error.
+    """
+
+    def __init__(self) -> None:
+        self.thread: Thread | None = None
+        self.failure: SequencingError | None = None
+
+    def begin(self, work: Callable[[], None]) -> None:
+        """Do some work in a thread of its own, once that from before is done."""
+        if error := self.waited():
+            logging.getLogger(__name__).warning("%s. The training goes on", error)
+
+        def worked() -> None:
+            try:
+                work()
+            except SequencingError as error:
+                self.failure = error
+            except OSError as error:
+                self.failure = UsageError(f"{error.filename}: cannot be saved: {error.strerror}")
+
+        self.thread = Thread(target=worked, name="saving")
+        self.thread.start()
+
+    def finish(self) -> None:
+        """Wait for what is being saved; an error where it could not be."""
+        if error := self.waited():
+            raise error
+
+    def waited(self) -> SequencingError | None:
+        """Wait, and give back what went wrong."""
+        if self.thread:
+            self.thread.join()
+        self.thread, failure = None, self.failure
+        self.failure = None
+        return failure
 
 
 def optimizer_arrays(optimizer: torch.optim.Optimizer) -> dict[str, np.ndarray]:
@@ -93,18 +180,3 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = torch.from_numpy(array.copy())
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def generator_arrays() -> dict[str, np.ndarray]:
-    """The states of PyTorch's generators."""
-    arrays = {"cpu": torch.get_rng_state().numpy()}
-    if torch.cuda.is_available():
-        arrays["cuda"] = torch.cuda.get_rng_state().numpy()
-    return arrays
-
-
-def restore_generators(arrays: Mapping[str, np.ndarray]) -> None:
-    """The inverse of `generator_arrays`."""
-    torch.set_rng_state(torch.from_numpy(arrays["cpu"].copy()))
-    if "cuda" in arrays and torch.cuda.is_available():
-        torch.cuda.set_rng_state(torch.from_numpy(arrays["cuda"].copy()))

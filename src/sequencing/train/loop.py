@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,9 +14,10 @@ from sequencing.data.prefetch import prefetched
 from sequencing.data.sampling import Position
 from sequencing.evaluate import METRICS
 from sequencing.optim import learning_rate
-from sequencing.process import interruptible
+from sequencing.process import alone, interruptible
 from sequencing.run_config import RunConfig
 from sequencing.train.session import Session, open_session
+from sequencing.train.settings import begin_folder
 from sequencing.train.tally import Tally
 from sequencing.train.update import update
 from sequencing.train.validation import validate
@@ -32,20 +34,25 @@ class Interrupted(SequencingError):
 
 def train(config: RunConfig, folder: str | Path, accept_changed_data: bool = False) -> None:
     """Train a new run in `folder`, or continue the one it holds. Raises SequencingError; safe to interrupt."""
-    session = open_session(config, Path(folder), accept_changed_data)
-    with session.progress, interruptible() as asked:
-        try:
-            run(session, asked)
-        finally:
-            for log in session.logs.values():
-                log.close()
+    folder = Path(folder)
+    begin_folder(folder)
+    busy = f"{folder}: another process trains in it at this moment; wait for it, or end it"
+    with alone(folder, busy):
+        session = open_session(config, folder, accept_changed_data)
+        with session.progress, interruptible() as asked:
+            try:
+                run(session, asked)
+            finally:
+                session.saver.waited()
+                for log in session.logs.values():
+                    log.close()
 
 
 def run(session: Session, asked: list[int]) -> None:
     """The loop itself. `asked` fills when the process is told to stop."""
     settings = session.config.train
     if finished(session) and session.looked == session.step:
-        session.progress.say(done(session))
+        end(session)
         return
     first = session.step
     saved_at = time.monotonic()
@@ -64,6 +71,7 @@ def run(session: Session, asked: list[int]) -> None:
             session.seconds = time.monotonic() - begin
         if asked:
             session.save()
+            session.saver.finish()
             raise Interrupted(f"stopped after step {session.step:,}; the same command continues {session.folder}")
         if time.monotonic() - saved_at > 60 * settings.save_minutes:
             session.save()
@@ -71,10 +79,11 @@ def run(session: Session, asked: list[int]) -> None:
     if session.looked != session.step:
         look(session)
     elif session.step == first:  # the epochs were over before
-        session.progress.say(done(session))
+        end(session)
         return
     session.seconds = time.monotonic() - begin
     session.save()
+    session.saver.finish()
     session.progress.say(f"done after {session.step:,} steps, {session.seconds / 60:.1f} minutes: {session.folder}")
 
 
@@ -98,9 +107,12 @@ def waited_for(session: Session) -> Iterator[Work]:
             yield Work([batch for batch, _ in placed], placed[-1].position)
 
 
-def done(session: Session) -> str:
-    """What is said of a run that has nothing left to do."""
-    return f"{session.folder} is done: {session.step:,} steps. Raise train.steps (or the like) to go on"
+def end(session: Session) -> None:
+    """For a run that has nothing left to do. Killed in its last save, it has still to write its last model."""
+    if not session.has_last():
+        session.save()
+        session.saver.finish()
+    session.progress.say(f"{session.folder} is done: {session.step:,} steps. Raise train.steps (or the like) to go on")
 
 
 def finished(session: Session) -> bool:
@@ -109,6 +121,14 @@ def finished(session: Session) -> bool:
     steps = settings.steps and session.step >= settings.steps
     minutes = settings.minutes and session.seconds >= 60 * settings.minutes
     return bool(steps or minutes or (settings.patience and session.worse >= settings.patience))
+
+
+def keep_model(session: Session, score: float) -> None:
+    """Write the model to RUN/models/STEP, and drop all but the last ones."""
+    settings, folder = session.config.train, session.folder / "models"
+    write_model_folder(folder / f"{session.step:09d}", session.model_folder(), {settings.select: score})
+    for old in sorted(folder.glob("[0-9]*"))[: -settings.keep_models]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def log_training(session: Session) -> None:
@@ -146,6 +166,8 @@ def look(session: Session) -> None:
             write_model_folder(session.folder / "best", session.model_folder(), extra)
         else:
             session.worse += 1
+        if settings.keep_models:
+            keep_model(session, record[settings.select])
     record = {"kind": "dev", "step": session.step, "seconds": round(session.seconds, 2), **record, "best": better}
     session.progress.write(record)
     for name in session.logs.keys() - {"samples"}:

@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from sequencing.data.sampling import START, BatchStream, Position, SamplingOptions
@@ -20,6 +21,7 @@ from sequencing.records import write_json
 from sequencing.run_config import RunConfig
 from sequencing.train.checkpoint import (
     Checkpoint,
+    Saver,
     latest_checkpoint,
     optimizer_arrays,
     restore_optimizer,
@@ -31,6 +33,8 @@ from sequencing.train.settings import check_settings, same_run
 from sequencing.train.tally import Tally
 from sequencing.train.validation import HeldOut, read_held_out
 from sequencing.vocabularies import completed
+from sequencing_np.errors import SequencingError
+from sequencing_np.manifest import check_manifest
 from sequencing_np.model_folder import ModelFolder, write_model_folder
 from sequencing_np.translate import Translator
 
@@ -56,6 +60,7 @@ class Session:
     worse: int = 0  # validations since then
     looked: int = 0  # the step of the last validation
     tally: Tally = dataclasses.field(default_factory=Tally)  # sums since the last line of the log
+    saver: Saver = dataclasses.field(default_factory=Saver)
 
     @property
     def model(self) -> Model:
@@ -69,7 +74,10 @@ class Session:
         )
 
     def save(self) -> None:
-        """Write a checkpoint and the model folder `last`. SearchError, and nothing written, where training diverged."""
+        """Begin to write a checkpoint, then the model folder `last`, of the weights as they are now.
+
+        SearchError, and nothing written, where training diverged.
+        """
         self.tally.check(self.step)
         arrays = {
             "weights": self.model.weights(),
@@ -77,6 +85,7 @@ class Session:
         }
         if self.average:
             arrays["average"] = {str(k): mean.cpu().numpy() for k, mean in enumerate(self.average.mean)}
+        arrays = {name: copied(part) for name, part in arrays.items()}
         state = {
             "step": self.step,
             "position": list(self.position),
@@ -89,9 +98,22 @@ class Session:
             "average_steps": self.average.steps if self.average else 0,
             "fingerprint": self.fingerprint,
         }
-        save_checkpoint(self.folder, self.step, Checkpoint(arrays, state))
         with self.averaged():
-            write_model_folder(self.folder / "last", self.model_folder(), {"step": self.step})
+            last = self.model_folder()
+        last = last._replace(weights=copied(last.weights))
+
+        def write() -> None:
+            save_checkpoint(self.folder, Checkpoint(arrays, state), self.config.train.keep)
+            write_model_folder(self.folder / "last", last, {"step": state["step"]})
+
+        self.saver.begin(write)
+
+    def has_last(self) -> bool:
+        """Whether the model folder `last` is whole and of this step."""
+        try:
+            return bool(check_manifest(self.folder / "last").get("step") == self.step)
+        except SequencingError:
+            return False
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """The inverse of `save`."""
@@ -111,6 +133,11 @@ class Session:
     def averaged(self) -> Averaged:
         """A context in which the model has its averaged weights, where there is an average."""
         return Averaged(self.average)
+
+
+def copied(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same numbers, whatever becomes of the tensors that they were taken from."""
+    return {name: array.copy() for name, array in arrays.items()}
 
 
 class Averaged:

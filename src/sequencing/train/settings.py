@@ -14,6 +14,7 @@ from sequencing.run_config import RunConfig, run_config, saved
 from sequencing.train.checkpoint import checkpoint_folders
 from sequencing_np.config import Origin, changes, choose, read_json
 from sequencing_np.errors import ConfigError, UsageError
+from sequencing_np.writing import sweep
 
 CONFIG = "config.json"
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
@@ -21,7 +22,7 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 FREE = {  # settings of [train] that may change between two starts of one run
     "steps", "epochs", "minutes", "patience", "validate_every", "validate_sentences", "validate_beam", "samples",
-    "log_every", "save_minutes", "tensorboard", "threads", "device", "bleu_tokenize", "select",
+    "log_every", "save_minutes", "keep", "keep_models", "tensorboard", "threads", "device", "bleu_tokenize", "select",
 }  # fmt: skip
 
 
@@ -42,15 +43,21 @@ def check_settings(config: RunConfig) -> None:
         raise ConfigError("training would never end: set train.steps, train.epochs, train.minutes or train.patience")
 
 
+def begin_folder(folder: Path) -> None:
+    """The folder of a run, if need be a new one; UsageError where it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be made: {error.strerror}; give another --run folder") from None
+
+
 def same_run(config: RunConfig, folder: Path) -> None:
     """Save the configuration with the run; ConfigError where the folder holds a run with other settings.
 
     A run that has saved no checkpoint has not begun: a start that failed may be mended and made again.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be made: {error.strerror}; give another --run folder") from None
+    begin_folder(folder)
+    sweep(folder)
     path = folder / CONFIG
     if path.is_file():
         values, _ = read_json(path)
