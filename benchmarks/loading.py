@@ -25,10 +25,10 @@ settle()
 from sequencing.data.prefetch import prefetched  # noqa: E402
 from sequencing.data.sampling import BatchStream, Placed  # noqa: E402
 from sequencing.data.store import Encoded, open_store, write_store  # noqa: E402
+from sequencing.machine import machine  # noqa: E402
 from sequencing.run_config import read_run_config  # noqa: E402
-from sequencing.train.logging import machine  # noqa: E402
-from sequencing.train.loop import update  # noqa: E402
 from sequencing.train.session import open_session, sampling_options  # noqa: E402
+from sequencing.train.update import update  # noqa: E402
 from sequencing_np.batch import padding_share  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
@@ -85,11 +85,11 @@ def main() -> None:
         trained, loaded = [], {name: [] for name in streams}
         padding: dict[str, float] = {}
         batches = session.stream.batches()
-        update(session, next(batches).batch)
+        update(session, [next(batches).batch])
         for _ in range(arguments.repeats):
             tokens, begin = 0, time.perf_counter()
             for placed in islice(batches, arguments.steps):
-                update(session, placed.batch)
+                update(session, [placed.batch])
                 tokens += int(placed.batch.target_mask.sum())
             trained.append(tokens / (time.perf_counter() - begin))
             for name, stream in streams.items():

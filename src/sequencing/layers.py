@@ -7,19 +7,64 @@ Glorot-uniform (Glorot and Bengio 2010, equation 16), biases zero.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 
-def Linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+class Linear(nn.Linear):
     """nn.Linear with Glorot-uniform weights and a zero bias."""
-    layer = nn.Linear(inputs, outputs, bias)
-    nn.init.xavier_uniform_(layer.weight)
-    if bias:
-        nn.init.zeros_(layer.bias)
-    return layer
+
+    def reset_parameters(self) -> None:
+        nn.init.xavier_uniform_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., O)
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            return ShortProduct.apply(short(x).flatten(0, -2), self.weight, self.bias).view(*x.shape[:-1], -1)
+        return super().forward(x)
+
+
+class ShortProduct(torch.autograd.Function):
+    """(N, D), (O, D), (O,) -> x W^T + b, on a CPU and in the short type that x has.
+
+    There a product is compiled anew for each number of rows that it meets, which costs several times the product
+    itself, and batches have all numbers. So rows are added until their number is one of few.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        full, weight = filled(x), weight.to(x.dtype)
+        ctx.save_for_backward(full, weight)
+        ctx.has_bias = bias is not None
+        return functional.linear(full, weight, None if bias is None else bias.to(x.dtype))[: len(x)]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        (x, weight), full = ctx.saved_tensors, filled(above)
+        by_x = (full @ weight)[: len(above)] if ctx.needs_input_grad[0] else None
+        by_weight = wide(full.t() @ x) if ctx.needs_input_grad[1] else None
+        by_bias = wide(above.sum(dim=0)) if ctx.has_bias and ctx.needs_input_grad[2] else None
+        return by_x, by_weight, by_bias
+
+
+STEP = 256  # rows, of which products have a multiple
+
+
+def filled(x: Tensor) -> Tensor:  # (N, D) -> (M, D)
+    """The rows, and rows of zeros after them, as many as make their number a multiple of STEP."""
+    if not (missing := -len(x) % STEP):
+        return x
+    full = x.new_empty(len(x) + missing, x.shape[1])
+    full[: len(x)] = x
+    full[len(x) :] = 0
+    return full
 
 
 LayerNorm = nn.LayerNorm

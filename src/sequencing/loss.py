@@ -71,9 +71,12 @@ MORE = 1 << 27  # and elsewhere, so that they do not fill the memory
 
 
 def slices(x: Tensor, size: int) -> Iterator[slice]:
-    """Parts of N places whose logits are not too many at once."""
-    rows = max((CELLS if x.device.type == "cpu" else MORE) // (len(x) * size), 1)
-    return (slice(first, first + rows) for first in range(0, x.shape[1], rows))
+    """Parts of N places whose logits are not too many at once, of a few sizes: powers of two."""
+    most, first = max((CELLS if x.device.type == "cpu" else MORE) // (len(x) * size), 1), 0
+    while left := x.shape[1] - first:
+        rows = 1 << min(most, left).bit_length() - 1
+        yield slice(first, first + rows)
+        first += rows
 
 
 class OfLogits(torch.autograd.Function):
