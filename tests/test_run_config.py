@@ -91,8 +91,8 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "train.seed": [-1],
 }
 ANYTHING = {  # fields of which every value of their type may be, or is tried elsewhere
-    "train.tensorboard", "train.teacher.per_sentence", "train.teacher.draw", "vocab.joint", "vocab.source.delimiter",
-    "vocab.source.file", "train.device", "data.prepared",
+    "train.same_bits", "train.tensorboard", "train.teacher.per_sentence", "train.teacher.draw", "vocab.joint",
+    "vocab.source.delimiter", "vocab.source.file", "train.device", "data.prepared",
 }  # fmt: skip
 
 

@@ -46,6 +46,7 @@ class TrainConfig:
 
     batch_tokens: int = 8192  # a batch, source and target together, padding included
     accumulate: int = 1  # batches of a step, whose gradients are summed
+    same_bits: bool = False  # with several ranks: the same weights to the bit as with one, for powers of two of both
     steps: int = 0  # updates; 0: no limit
     epochs: int = 0  # passes over the data; 0: no limit
     minutes: float = 0.0  # of training, validation included; 0: no limit

@@ -13,13 +13,15 @@ EXAMPLES = """
 examples:
   sequencing train numbers.toml --run runs/numbers
   sequencing train numbers.toml --run runs/slow --set train.learning_rate=3e-4 train.minutes=30
+  torchrun --nproc-per-node 2 -m sequencing train numbers.toml --run-folder runs/two --set train.accumulate=2
   sequencing train numbers.toml --run runs/mine --set 'data.train=["mine.tsv.gz"]' --set 'data.dev=["dev.tsv"]'
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="a TOML file")
-    parser.add_argument("--run", required=True, metavar="FOLDER", help="the folder of the run; made if it is not there")
+    folder = "the folder of the run, made if it is not there; --run-folder under torchrun, which knows another --run"
+    parser.add_argument("--run", "--run-folder", required=True, metavar="FOLDER", help=folder)
     add_set_option(parser)
     parser.add_argument(
         "--accept-changed-data",

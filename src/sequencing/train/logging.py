@@ -5,6 +5,7 @@ wants to say. A log that fails later (full disk, closed terminal) warns once and
 cannot even be opened is an error at the start. Knows nothing of models, losses or schedules.
 """
 
+import io
 import logging
 import math
 import os
@@ -130,6 +131,13 @@ class TensorBoardLog:
 
 def _no_log(path: Path, error: OSError) -> UsageError:
     return UsageError(f"{path}: cannot write the log ({error.strerror}). Give a run folder that can be written.")
+
+
+class Silence(io.StringIO):
+    """A stream that nobody reads: that of the ranks that do not speak."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
 
 
 class Progress:

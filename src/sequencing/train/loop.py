@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from sequencing.data.prefetch import prefetched
 from sequencing.data.sampling import Position
+from sequencing.distributed import together
 from sequencing.evaluate import METRICS
 from sequencing.optim import learning_rate
 from sequencing.process import alone, interruptible
@@ -37,8 +38,8 @@ def train(config: RunConfig, folder: str | Path, accept_changed_data: bool = Fal
     folder = Path(folder)
     begin_folder(folder)
     busy = f"{folder}: another process trains in it at this moment; wait for it, or end it"
-    with alone(folder, busy):
-        session = open_session(config, folder, accept_changed_data)
+    with together() as ranks, alone(folder, busy) if ranks.first else nullcontext():
+        session = open_session(config, folder, accept_changed_data, ranks)
         with session.progress, interruptible() as asked:
             try:
                 run(session, asked)
@@ -58,7 +59,7 @@ def run(session: Session, asked: list[int]) -> None:
     saved_at = time.monotonic()
     begin = saved_at - session.seconds
     for batches, position in waited_for(session):
-        if finished(session):
+        if agreed(session, finished(session)):
             break
         stepped = update(session, batches)
         session.step, session.position = session.step + 1, position
@@ -69,7 +70,7 @@ def run(session: Session, asked: list[int]) -> None:
         if session.step % settings.validate_every == 0:
             look(session)
             session.seconds = time.monotonic() - begin
-        if asked:
+        if agreed(session, bool(asked), anybody=True):
             session.save()
             session.saver.finish()
             raise Interrupted(f"stopped after step {session.step:,}; the same command continues {session.folder}")
@@ -87,6 +88,11 @@ def run(session: Session, asked: list[int]) -> None:
     session.progress.say(f"done after {session.step:,} steps, {session.seconds / 60:.1f} minutes: {session.folder}")
 
 
+def agreed(session: Session, here: bool, anybody: bool = False) -> bool:
+    """Whether rank 0 says so, or anybody: all ranks go on, or stop, at the same step."""
+    return bool(session.ranks.total([float(here and (anybody or session.ranks.first))])[0])
+
+
 class Work(NamedTuple):
     """The batches of a step, and the position after it."""
 
@@ -96,11 +102,11 @@ class Work(NamedTuple):
 
 def waited_for(session: Session) -> Iterator[Work]:
     """The batches of each step, made ahead; the time that the model waits for them is noted."""
-    workers = session.config.data.workers
-    with closing(prefetched(session.stream, session.position, workers=workers)) as stream:
+    workers, own = session.config.data.workers, session.ranks.own(session.config.train.accumulate)
+    with closing(prefetched(session.stream, session.position, own, workers)) as stream:
         while True:
             begin = time.monotonic()
-            placed = list(islice(stream, session.stream.options.shares))
+            placed = list(islice(stream, len(own)))
             session.tally.waited += time.monotonic() - begin
             if not placed:
                 return
@@ -140,7 +146,7 @@ def log_training(session: Session) -> None:
         "epoch": session.position.epoch,
         "seconds": round(session.seconds, 2),
         "learning_rate": learning_rate(session.step, session.config.train),
-        **session.tally.means(),
+        **session.tally.means(session.ranks),
     }
     session.tally = Tally()
     session.progress.write(record)
@@ -152,7 +158,7 @@ def look(session: Session) -> None:
     """Validate; keep the model as `best` where it is."""
     session.tally.check(session.step)
     session.looked = session.step
-    if session.held_out is None:
+    if session.held_out is None or not session.ranks.first:
         return
     settings = session.config.train
     session.model.eval()

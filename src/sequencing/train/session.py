@@ -6,6 +6,7 @@ Everything that a checkpoint has to hold is a field of Session; `save` writes it
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from sequencing.data.sampling import START, BatchStream, Position, SamplingOptions
+from sequencing.distributed import Ranks
 from sequencing.loading import choose_device
 from sequencing.machine import machine
 from sequencing.model import Model
@@ -27,12 +29,13 @@ from sequencing.train.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from sequencing.train.logging import Log, MetricsLog, Progress, TensorBoardLog
+from sequencing.train.logging import Log, MetricsLog, Progress, Silence, TensorBoardLog
 from sequencing.train.material import as_lists, gather, limits_of, same_data
 from sequencing.train.settings import check_settings, same_run
 from sequencing.train.tally import Tally
 from sequencing.train.validation import HeldOut, read_held_out
 from sequencing.vocabularies import completed
+from sequencing_np.config import to_dict
 from sequencing_np.errors import SequencingError
 from sequencing_np.manifest import check_manifest
 from sequencing_np.model_folder import ModelFolder, write_model_folder
@@ -61,6 +64,7 @@ class Session:
     looked: int = 0  # the step of the last validation
     tally: Tally = dataclasses.field(default_factory=Tally)  # sums since the last line of the log
     saver: Saver = dataclasses.field(default_factory=Saver)
+    ranks: Ranks = dataclasses.field(default_factory=Ranks)
 
     @property
     def model(self) -> Model:
@@ -79,6 +83,9 @@ class Session:
         SearchError, and nothing written, where training diverged.
         """
         self.tally.check(self.step)
+        tally = self.tally.sums(self.ranks)
+        if not self.ranks.first:
+            return
         arrays = {
             "weights": self.model.weights(),
             "optimizer": optimizer_arrays(self.optimizer),
@@ -94,7 +101,7 @@ class Session:
             "worse": self.worse,
             "select": self.config.train.select,
             "looked": self.looked,
-            "tally": self.tally.sums(),
+            "tally": tally,
             "average_steps": self.average.steps if self.average else 0,
             "fingerprint": self.fingerprint,
         }
@@ -126,7 +133,8 @@ class Session:
                 mean.copy_(torch.from_numpy(arrays["average"][str(k)].copy()))
         self.step, self.position = state["step"], Position(*state["position"])
         self.seconds, self.looked = state["seconds"], state["looked"]
-        self.tally.restore(state["tally"])
+        if self.ranks.first:
+            self.tally.restore(state["tally"])
         if state["select"] == self.config.train.select:  # scores of another metric cannot be compared
             self.best, self.worse = state["best"], state["worse"]
 
@@ -155,15 +163,31 @@ class Averaged:
             self.average.swap()
 
 
-def open_session(config: RunConfig, folder: Path, accept_changed_data: bool = False) -> Session:
-    """A new run in an empty or absent folder, or the continuation of the one that the folder holds."""
+def open_session(
+    config: RunConfig, folder: Path, accept_changed_data: bool = False, ranks: Ranks | None = None
+) -> Session:
+    """A new run in an empty or absent folder, or the continuation of the one that the folder holds.
+
+    With several ranks the first one makes what is not there yet, and the others then find it.
+    """
+    ranks = ranks or Ranks()
     check_settings(config)
-    same_run(config, folder)
+    ranks.own(config.train.accumulate)
+    learning = [to_dict(part) for part in (config.train, config.vocab, config.model)]
+    ranks.alike("configuration", json.dumps(learning))
+    if not ranks.first:
+        ranks.in_turn()
+    else:
+        same_run(config, folder)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
-    progress = Progress(config.train.steps or None, config.train.minutes or None)
+    progress = Progress(
+        config.train.steps or None, config.train.minutes or None, stream=None if ranks.first else Silence()
+    )
     checkpoint = latest_checkpoint(folder)
-    material = gather(config, folder, checkpoint is not None, progress.say)
+    material = gather(config, folder, checkpoint is not None or not ranks.first, progress.say)
+    if ranks.first:
+        ranks.in_turn()
     if checkpoint and not accept_changed_data:
         same_data(checkpoint.state["fingerprint"], material)
     source_vocab, target_vocab = material.vocabs
@@ -172,8 +196,10 @@ def open_session(config: RunConfig, folder: Path, accept_changed_data: bool = Fa
     model = Model(completed(config.model, source_vocab, target_vocab)).to(choose_device(config.train.device))
     translator = Translator(model, source_vocab, target_vocab, limits_of(material.pairs))
     held_out = read_held_out(material.dev, translator, config) if material.dev else None
-    logs: dict[str, Log] = {name: MetricsLog(folder / f"{name}.jsonl") for name in ("metrics", "samples")}
-    if config.train.tensorboard:
+    logs: dict[str, Log] = {}
+    if ranks.first:
+        logs = {name: MetricsLog(folder / f"{name}.jsonl") for name in ("metrics", "samples")}
+    if config.train.tensorboard and ranks.first:
         logs["tensorboard"] = TensorBoardLog(folder / "tensorboard")
     session = Session(
         config,
@@ -186,9 +212,11 @@ def open_session(config: RunConfig, folder: Path, accept_changed_data: bool = Fa
         logs,
         progress,
         as_lists(material.prints),
+        ranks=ranks,
     )
     facts = machine() | {"parameters": sum(parameter.numel() for parameter in model.parameters())}
-    write_json(folder / "machine.json", facts)
+    if ranks.first:
+        write_json(folder / "machine.json", facts)
     progress.say(f"model: {facts['parameters']:,} parameters, {len(source_vocab):,} and {len(target_vocab):,} ids")
     if checkpoint:
         session.restore(checkpoint)
@@ -198,6 +226,7 @@ def open_session(config: RunConfig, folder: Path, accept_changed_data: bool = Fa
         progress.say(f"continuing {folder} after step {session.step:,}")
     for log in logs.values():
         log.truncate_after(session.step)
+    ranks.alike("data or checkpoint", json.dumps([session.step, *(part[1:] for part in session.fingerprint)]))
     return session
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from sequencing.distributed import Ranks
 from sequencing_np.batch import Batch, padding_share
 from sequencing_np.errors import SearchError
 
@@ -26,7 +27,7 @@ class Tally:
     def __init__(self) -> None:
         self.loss: Tensor | float = 0.0
         self.norm: Tensor | float = 0.0
-        self.tokens, self.steps, self.padding = 0, 0, 0.0
+        self.tokens, self.steps, self.padding, self.batches = 0, 0, 0.0, 0
         self.begin, self.timed = time.monotonic(), 0  # this process's own: since when, and how many tokens
         self.waited = 0.0  # seconds in which there was no batch yet
 
@@ -35,7 +36,7 @@ class Tally:
         self.loss, self.norm = self.loss + stepped.loss, self.norm + stepped.gradient_norm
         tokens = sum(int(batch.target_mask.sum()) for batch in batches)
         self.tokens, self.timed = self.tokens + tokens, self.timed + tokens
-        self.padding += sum(map(padding_share, batches)) / len(batches)
+        self.padding, self.batches = self.padding + sum(map(padding_share, batches)), self.batches + len(batches)
         self.steps += 1
 
     def check(self, step: int) -> None:
@@ -46,22 +47,25 @@ class Tally:
                 "Lower train.learning_rate, lengthen train.schedule.warmup or set train.clip; what was saved is intact"
             )
 
-    def means(self) -> dict[str, float]:
-        """Means over what was added."""
+    def means(self, ranks: Ranks) -> dict[str, float]:
+        """Means over what was added, by all ranks."""
         seconds = max(time.monotonic() - self.begin, 1e-9)
+        numbers = [float(self.loss), self.tokens, self.padding, self.batches, self.timed, self.waited / seconds]
+        loss, tokens, padding, batches, timed, waited = ranks.total(numbers)
         return {
-            "loss": float(self.loss) / self.tokens,
+            "loss": loss / tokens,
             "gradient_norm": float(self.norm) / self.steps,
-            "tokens_per_second": self.timed / seconds,
-            "padding": self.padding / self.steps,
-            "data_wait": self.waited / seconds,
+            "tokens_per_second": timed / seconds,
+            "padding": padding / batches,
+            "data_wait": waited / ranks.count,
         }
 
-    def sums(self) -> list[float]:
-        """What a checkpoint keeps of it."""
-        return [float(self.loss), float(self.norm), self.tokens, self.steps, self.padding]
+    def sums(self, ranks: Ranks) -> list[float]:
+        """What a checkpoint keeps of it: the sums over all ranks, and those that are the same on all of them."""
+        together = ranks.total([float(self.loss), self.tokens, self.padding, self.batches])
+        return [*together, float(self.norm), self.steps]
 
     def restore(self, sums: list[float]) -> None:
         """The inverse of `sums`."""
-        self.loss, self.norm, tokens, steps, self.padding = sums
-        self.tokens, self.steps = int(tokens), int(steps)
+        self.loss, tokens, self.padding, batches, self.norm, steps = sums
+        self.tokens, self.batches, self.steps = int(tokens), int(batches), int(steps)

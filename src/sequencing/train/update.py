@@ -22,21 +22,23 @@ from sequencing_np.batch import Batch
 
 
 def update(session: Session, batches: Sequence[Batch]) -> Stepped:
-    """One step, from as many batches as `train.accumulate` says."""
+    """One step, of this rank's batches and those of the others: as many as `train.accumulate` says."""
     settings, model = session.config.train, session.model
     for group in session.optimizer.param_groups:
         group["lr"] = learning_rate(session.step + 1, settings)
     model.train()
     session.optimizer.zero_grad(set_to_none=True)
-    count = sum(map(NORMALIZERS[settings.normalize], batches))
+    ranks = session.ranks
+    (count,) = ranks.total([sum(map(NORMALIZERS[settings.normalize], batches))])
     total: Tensor | float = 0.0
     gradients = PairwiseSum(model)
-    for share, batch in enumerate(batches):
+    for share, batch in zip(ranks.own(settings.accumulate), batches, strict=True):
         losses = losses_of(session, batch, chance(settings.seed, session.step, share))
         (losses.whole / count).backward()
         gradients.add()
         total = total + losses.cross_entropy.detach()
     gradients.put_back()
+    ranks.add_up(gradients.parameters, settings.same_bits)
     norm = clip(model.parameters(), settings.clip)
     session.optimizer.step()
     if session.average:
