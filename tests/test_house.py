@@ -33,8 +33,8 @@ GROUND, UPPER = "sequencing_np", "sequencing"
 FLOORS = [GROUND, UPPER]
 TWINS = {"arrays", "layers", "attention", "cells", "rnn", "model"}
 NATIVE = {"NumpyArrays": "TorchArrays"}  # twins that are named after their library
-BORROWED = {"Linear", "LayerNorm", "RMSNorm"}  # PyTorch's own stand on the upper floor
-TRAINING = {"Dropout", "Speaking", "Unspoken"}  # nothing to run
+BORROWED = {"LayerNorm", "RMSNorm"}  # PyTorch's own stand on the upper floor
+TRAINING = {"Dropout", "ShortProduct", "Speaking", "Unspoken"}  # nothing to run
 HEAVY = {"torch", "matplotlib", "sacrebleu", "sentencepiece", "tensorboard", "safetensors", "num2words"}
 
 # The original framework's names and the contract's, each reached as `sequencing.NAME` from now on.
