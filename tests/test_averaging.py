@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sequencing.__main__ import main
 from sequencing.averaging import average
 from sequencing.loading import load_translator
 from sequencing_np.errors import ModelError, UsageError
@@ -87,4 +88,55 @@ def test_another_architecture(tmp_path: Path) -> None:
     write_model_folder(other, parts._replace(config=replace(parts.config, decoder=decoder)))
     with pytest.raises(ModelError, match="another architecture"):
         average([one, other], tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
+
+
+def kept_models(run: Path, count: int) -> list[Path]:
+    """What a run with train.keep_models leaves: folders named by their steps."""
+    return [write_model(run / "models" / f"{1000 * (seed + 1):09d}", seed) for seed in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("last", [2, 3, 4])
+def test_the_last_validations_of_a_run(last: int, tmp_path: Path) -> None:
+    folders = kept_models(tmp_path / "run", 4)
+    (tmp_path / "run" / "models" / "000009999").mkdir()  # of a validation that was cut off: no model
+    average(folders[-last:], tmp_path / "wanted")
+    assert main(["average", str(tmp_path / "run"), "--last", str(last), "--output", str(tmp_path / "mean")]) == 0
+    found, wanted = (read_model_folder(tmp_path / name).weights for name in ("mean", "wanted"))
+    assert all(np.array_equal(found[name], array) for name, array in wanted.items())
+    assert check_manifest(tmp_path / "mean")["average_of"] == last
+
+
+def test_the_last_of_several_runs(tmp_path: Path) -> None:
+    runs = [tmp_path / name for name in ("one", "other")]
+    folders = [folder for run in runs for folder in kept_models(run, 3)[-2:]]
+    average(folders, tmp_path / "wanted")
+    assert main(["average", *map(str, runs), "--last", "2", "--output", str(tmp_path / "mean")]) == 0
+    found, wanted = (read_model_folder(tmp_path / name).weights for name in ("mean", "wanted"))
+    assert all(np.array_equal(found[name], array) for name, array in wanted.items())
+
+
+def test_a_run_that_has_not_kept_so_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept_models(tmp_path / "run", 3)
+    write_model(tmp_path / "none" / "best")
+    for run, last, code, words in (
+        (
+            "run",
+            4,
+            2,
+            "kept the models of 3 validations, --last asks for 4; set train.keep_models = 4 before training, or",
+        ),
+        ("run", 0, 2, "--last 0: must be 1 or more"),
+        ("run", 1, 2, "1 models to average; give two or more"),
+        (
+            "none",
+            2,
+            2,
+            "kept the models of 0 validations, --last asks for 2; set train.keep_models = 2 before training",
+        ),
+        ("absent", 2, 5, "no such folder; give a run folder"),
+    ):
+        arguments = ["average", str(tmp_path / run), "--last", str(last), "--output", str(tmp_path / "mean")]
+        assert main(arguments) == code
+        assert words in capsys.readouterr().err
     assert not (tmp_path / "mean").exists()

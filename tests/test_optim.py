@@ -40,6 +40,8 @@ FORMULAS: dict[str, Callable[[int], float]] = {
     "cosine": lambda step: FINAL + (1 - FINAL) * 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / (STEPS - WARMUP))),
     "inverse_square_root": lambda step: math.sqrt(WARMUP) / math.sqrt(step),  # Vaswani et al. 2017, equation 3, scaled
     "exponential": lambda step: 2.0 ** (-(step - WARMUP) / HALF),
+    "wsd": lambda step: 1.0 if step <= 99 else 1.0 - (1 - FINAL) * (step - 99) / 11,  # the last tenth of 110 steps
+    "plateau": lambda step: 1.0,
 }
 
 

@@ -68,6 +68,15 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "train.schedule.warmup": [-1],
     "train.schedule.half_life": [0, -1],
     "train.schedule.final": [-0.1, 1.1],
+    "train.schedule.decay": [0, 1.1],
+    "train.schedule.factor": [0, 1.0],
+    "train.schedule.plateau_patience": [0, -1],
+    "train.init.least": [-0.1, 1.1],
+    "train.lora.rank": [-1, 4],
+    "train.lora.alpha": [0, -1.0],
+    "train.lora.on": [[]],
+    "train.distill.weight": [0, 1.1],
+    "train.distill.temperature": [0, -1.0],
     "train.clip": [-1],
     "train.label_smoothing": [-0.1, 1.0],
     "train.r_drop": [-0.1],
@@ -92,7 +101,8 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
 }
 ANYTHING = {  # fields of which every value of their type may be, or is tried elsewhere
     "train.same_bits", "train.tensorboard", "train.teacher.per_sentence", "train.teacher.draw", "vocab.joint",
-    "vocab.source.delimiter", "vocab.source.file", "train.device", "data.prepared",
+    "train.init.from_run", "train.init.freeze", "train.distill.teacher", "vocab.source.delimiter",
+    "vocab.source.file", "train.device", "data.prepared",
 }  # fmt: skip
 
 

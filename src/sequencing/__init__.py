@@ -35,6 +35,7 @@ _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "loss": ("cross_entropy", "coverage_loss"),
     "run_config": ("RunConfig", "read_run_config"),
     "loading": ("load_translator",),
+    "restore": ("optimistic_restore",),
     "evaluate": ("Evaluation",),
     "averaging": ("average",),
     "plot": ("draw_attention",),

@@ -14,6 +14,7 @@ COMMANDS = {
     "translate": Command("sequencing.commands.translate", "one line out for each line in"),
     "score": Command("sequencing.commands.score", "how likely a model finds given translations"),
     "evaluate": Command("sequencing.commands.evaluate", "BLEU, chrF, exact match, error rates, speed"),
+    "backtranslate": Command("sequencing.commands.backtranslate", "pairs to train on, from text of one language"),
     "vocab": Command("sequencing.commands.vocab", "build a vocabulary from text"),
     "average": Command("sequencing.commands.average", "one model from several"),
     "export": Command("sequencing.commands.export", "the model folder that runs without PyTorch"),

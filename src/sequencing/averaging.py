@@ -8,16 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from sequencing_np.errors import ModelError, UsageError
+from sequencing_np.manifest import MANIFEST
 from sequencing_np.model_folder import read_model_folder, write_model_folder
+
+MODELS = "models"  # the folder of a run that keeps the models of its last validations, each named by its step
 
 
 def average(folders: Sequence[Path], output: Path) -> None:
     """Write the mean of several model folders of one architecture and one vocabulary as a new model folder."""
     if len(folders) < 2:
         raise UsageError(f"{len(folders)} models to average; give two or more")
-    first, *others = (read_model_folder(folder) for folder in folders)
+    first = read_model_folder(folders[0])
     total = {name: array.astype(np.float64) for name, array in first.weights.items()}
-    for folder, other in zip(folders[1:], others, strict=True):
+    for folder in folders[1:]:
+        other = read_model_folder(folder)
         if other.config != first.config:
             raise ModelError(f"{folder}: another architecture than {folders[0]}; average models of one run")
         for side in ("source_vocab", "target_vocab"):
@@ -27,3 +31,17 @@ def average(folders: Sequence[Path], output: Path) -> None:
             total[name] += array
     mean = {name: (array / len(folders)).astype(first.weights[name].dtype) for name, array in total.items()}
     write_model_folder(output, first._replace(weights=mean), {"average_of": len(folders)})
+
+
+def last_models(run: Path, count: int) -> list[Path]:
+    """The models of the last validations of a run, oldest first; UsageError where it has not kept so many."""
+    if not run.is_dir():
+        raise ModelError(f"{run}: no such folder; give a run folder")
+    kept = sorted(path for path in (run / MODELS).glob("[0-9]*") if (path / MANIFEST).is_file())
+    if len(kept) < count:
+        advice = f", or give --last {len(kept)}" if len(kept) > 1 else ""
+        raise UsageError(
+            f"{run}: has kept the models of {len(kept)} validations, --last asks for {count}; set train.keep_models = "
+            f"{count} before training{advice}"
+        )
+    return kept[-count:]

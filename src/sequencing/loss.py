@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from sequencing.distillation import Taught
 from sequencing.layers import short, wide
 from sequencing_np.batch import Batch
 
@@ -29,6 +30,11 @@ class Wanted(NamedTuple):
     ids: Tensor  # (N,)
     smoothing: float = 0.0  # the share of the target distribution that all ids divide among them
     agreement: float = 0.0  # the weight of how much two answers (P = 2) differ
+    taught: Taught | None = None  # what a teacher says there, and its share of the loss
+
+    def at(self, part: slice) -> Wanted:
+        """The same at some of the places."""
+        return self._replace(ids=self.ids[part], taught=self.taught and self.taught.at(part))
 
 
 class Judged(NamedTuple):
@@ -45,7 +51,8 @@ def judged(logits: Tensor, wanted: Wanted) -> Judged:  # (P, N, V), N places
     Cross entropy in nats; with label smoothing the target distribution is (1 - smoothing) on the right id and
     smoothing / V on every id (Szegedy et al. 2016, section 7). `agreement` adds KL(p || q) + KL(q || p) of two answers
     p and q, both halves of Liang et al. 2021, equation 2 ("R-Drop"); with d = log p - log q its gradient by p's logits
-    is p (d - KL(p || q)) + p - q, and by q's the same with both exchanged.
+    is p (d - KL(p || q)) + p - q, and by q's the same with both exchanged. A teacher takes its share from the cross
+    entropy, in what is made small alone.
     """
     smoothing, right = wanted.smoothing, wanted.ids.expand(len(logits), -1)[..., None]
     said = torch.log_softmax(wide(logits), dim=2)
@@ -63,6 +70,10 @@ def judged(logits: Tensor, wanted: Wanted) -> Judged:  # (P, N, V), N places
     if smoothing:
         slope.sub_(smoothing / slope.shape[2])
     slope.scatter_add_(2, right, slope.new_full(right.shape, smoothing - 1))
+    if wanted.taught:
+        share, lesson = wanted.taught.share, wanted.taught.lesson(logits)
+        whole = whole + share * (lesson.cost - cross_entropy)
+        slope.lerp_(lesson.slope, share)
     return Judged(whole, cross_entropy, slope if change is None else slope.add_(change, alpha=wanted.agreement))
 
 
@@ -91,7 +102,7 @@ class OfLogits(torch.autograd.Function):
         gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
         parts = []
         for part in slices(logits, logits.shape[2]):
-            found = judged(logits[:, part], wanted._replace(ids=wanted.ids[part]))
+            found = judged(logits[:, part], wanted.at(part))
             parts.append(torch.stack(found[:2]))
             if gradient is not None:
                 gradient[:, part] = found.slope
@@ -117,19 +128,22 @@ class OfFeatures(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, wanted: Wanted) -> tuple[Tensor, Tensor]:
         needed = any(ctx.needs_input_grad[:3])
         by_x = torch.empty_like(x) if needed else None
-        by_weight, by_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+        by_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        by_bias = torch.zeros_like(bias) if ctx.needs_input_grad[2] else None
         short_x, short_weight, short_bias = short(x), short(weight), short(bias)
         parts = []
         with torch.autocast(x.device.type, enabled=False):
             for part in slices(x, len(weight)):
                 logits = functional.linear(short_x[:, part], short_weight, short_bias)
-                found = judged(logits, wanted._replace(ids=wanted.ids[part]))
+                found = judged(logits, wanted.at(part))
                 parts.append(torch.stack(found[:2]))
                 if by_x is not None:
                     slope = found.slope.to(logits.dtype)
                     by_x[:, part] = slope @ short_weight
-                    by_weight += slope.flatten(0, 1).t() @ short_x[:, part].flatten(0, 1)
-                    by_bias += slope.sum(dim=(0, 1))
+                    if by_weight is not None:
+                        by_weight += slope.flatten(0, 1).t() @ short_x[:, part].flatten(0, 1)
+                    if by_bias is not None:
+                        by_bias += slope.sum(dim=(0, 1))
         ctx.save_for_backward(by_x, by_weight, by_bias)
         whole, cross_entropy = torch.stack(parts).sum(dim=0)
         ctx.mark_non_differentiable(cross_entropy)
@@ -137,9 +151,8 @@ class OfFeatures(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        by_x, by_weight, by_bias = ctx.saved_tensors
-        return by_x * above.to(by_x.dtype), by_weight * above, by_bias * above, None
+    def backward(ctx: Any, above: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        return *(part if part is None else part * above.to(part.dtype) for part in ctx.saved_tensors), None
 
 
 def cross_entropy(logits: Tensor, target: Tensor, mask: Tensor, smoothing: float = 0.0) -> Tensor:

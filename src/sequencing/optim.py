@@ -49,18 +49,30 @@ def done(step: int, warmup: int, steps: int) -> float:
     return min(max(step - warmup, 0) / max(steps - warmup, 1), 1.0)
 
 
-SCHEDULES: dict[str, Callable[[int, ScheduleConfig, int], float]] = {
-    "constant": lambda step, config, steps: 1.0,
-    "linear": lambda step, config, steps: 1 - (1 - config.final) * done(step, config.warmup, steps),
-    "cosine": lambda step, config, steps: (
+def stable_then_decay(step: int, config: ScheduleConfig, steps: int) -> float:
+    """The whole rate, then in the last steps down to `final` (warm-up, stable, decay: Hu et al. 2024, "MiniCPM")."""
+    begin = max(config.warmup, steps - round(config.decay * steps))
+    return 1 - (1 - config.final) * done(step, begin, steps)
+
+
+SCHEDULES: dict[str, Callable[[int, ScheduleConfig, int, int], float]] = {
+    "constant": lambda step, config, steps, plateaus: 1.0,
+    "linear": lambda step, config, steps, plateaus: 1 - (1 - config.final) * done(step, config.warmup, steps),
+    "cosine": lambda step, config, steps, plateaus: (
         config.final + (1 - config.final) * (1 + math.cos(math.pi * done(step, config.warmup, steps))) / 2
     ),
-    "inverse_square_root": lambda step, config, steps: (max(config.warmup, 1) / max(step, config.warmup, 1)) ** 0.5,
-    "exponential": lambda step, config, steps: 0.5 ** (max(step - config.warmup, 0) / config.half_life),
+    "inverse_square_root": lambda step, config, steps, plateaus: (
+        (max(config.warmup, 1) / max(step, config.warmup, 1)) ** 0.5
+    ),
+    "exponential": lambda step, config, steps, plateaus: 0.5 ** (max(step - config.warmup, 0) / config.half_life),
+    "wsd": lambda step, config, steps, plateaus: stable_then_decay(step, config, steps),
+    "plateau": lambda step, config, steps, plateaus: max(config.final, config.factor**plateaus),
 }
-"""The share of the learning rate at a step (from 1), after the warm-up; `steps` is the last one."""
+"""The share of the learning rate at a step (from 1), after the warm-up; `steps` is the last one, and `plateaus` tells
+how often `plateau_patience` validations have passed without a better score."""
 
-NEED_STEPS = {"linear", "cosine"}
+NEED_STEPS = {"linear", "cosine", "wsd"}
+NEED_VALIDATION = {"plateau"}
 
 
 def check_schedule(config: TrainConfig) -> None:
@@ -75,10 +87,23 @@ def check_schedule(config: TrainConfig) -> None:
     )
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
+def learning_rate(step: int, config: TrainConfig, plateaus: int = 0) -> float:
     """The rate of a step (from 1): a linear warm-up from zero, then the schedule."""
-    warmup = min(step / max(config.schedule.warmup, 1), 1.0)
-    return config.learning_rate * warmup * SCHEDULES[config.schedule.type](step, config.schedule, config.steps)
+    warmup, schedule = min(step / max(config.schedule.warmup, 1), 1.0), SCHEDULES[config.schedule.type]
+    return config.learning_rate * warmup * schedule(step, config.schedule, config.steps, plateaus)
+
+
+def is_plateau(worse: int, config: ScheduleConfig) -> bool:
+    """Whether so many validations since the best score, the last of them worse too, end another plateau."""
+    return worse > 0 and worse % config.plateau_patience == 0
+
+
+def check_validation(config: TrainConfig, held_out: bool) -> None:
+    """ConfigError where the schedule waits for scores that will never come."""
+    require(
+        held_out or config.schedule.type not in NEED_VALIDATION,
+        f"train.schedule.type = {config.schedule.type!r} goes by scores on held-out data; set data.dev",
+    )
 
 
 TEACHER_RATES: dict[str, Callable[[int, SamplingConfig], float]] = {

@@ -165,7 +165,8 @@ def read_run_config(path: str | Path, settings: Iterable[str] = ()) -> RunConfig
     config = run_config(with_prepared(values, folder), origin)
     sides = {name: getattr(config.vocab, name) for name in ("source", "target")}
     found = {name: replace(side, file=str(folder / side.file)) for name, side in sides.items() if side.file}
-    return replace(config, data=located(config.data, folder), vocab=replace(config.vocab, **found))
+    train, vocab = with_models(config.train, folder), replace(config.vocab, **found)
+    return replace(config, data=located(config.data, folder), vocab=vocab, train=train)
 
 
 def with_prepared(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -202,6 +203,16 @@ def located(data: DataConfig, folder: Path) -> DataConfig:
     train, dev, test = (tuple(map(absolute, getattr(data, name))) for name in CORPORA)
     prepared = str(folder / data.prepared) if data.prepared else ""
     return replace(data, train=train, dev=dev, test=test, prepared=prepared)
+
+
+def with_models(train: TrainConfig, folder: Path) -> TrainConfig:
+    """The same settings with absolute paths of other models."""
+    init, distill = train.init, train.distill
+    if init.from_run:
+        init = replace(init, from_run=str(folder / init.from_run))
+    if distill.teacher:
+        distill = replace(distill, teacher=str(folder / distill.teacher))
+    return replace(train, init=init, distill=distill)
 
 
 def saved(config: RunConfig) -> dict[str, Any]:

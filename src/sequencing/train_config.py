@@ -17,11 +17,17 @@ class ScheduleConfig:
     type: str = "inverse_square_root"
     warmup: int = 400  # steps
     half_life: int = 1000  # steps in which an exponential decay halves the rate
-    final: float = 0.0  # what linear and cosine decay end at, as a share of the rate
+    final: float = 0.0  # what linear, cosine and wsd end at, and plateau does not go below, as a share of the rate
+    decay: float = 0.1  # of wsd: the share of all steps, the last ones, in which the rate falls
+    factor: float = 0.5  # of plateau: what the rate is multiplied by
+    plateau_patience: int = 3  # of plateau: validations without a better score before it is
 
     def __post_init__(self) -> None:
         require(self.warmup >= 0, f"warmup {self.warmup}: must be 0 (none) or more")
         require(0 <= self.final <= 1, f"final {self.final}: must be from 0 to 1")
+        require(0 < self.decay <= 1, f"decay {self.decay}: must be above 0 and at most 1 (all steps)")
+        require(0 < self.factor < 1, f"factor {self.factor}: must be above 0 and below 1; 0.5 halves the rate")
+        require(self.plateau_patience >= 1, f"plateau_patience {self.plateau_patience}: must be 1 or more")
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,45 @@ class SamplingConfig:
     def __post_init__(self) -> None:
         require(0 <= self.rate <= 1 and 0 <= self.final <= 1, f"rate {self.rate}, final {self.final}: must be 0 to 1")
         require(self.scale > 0, f"scale {self.scale}: must be above 0 steps")
+
+
+@dataclass(frozen=True)
+class InitConfig:
+    """What a new run begins with, and what of it stays as it is."""
+
+    from_run: str = ""  # a run or model folder, relative to the configuration file: its weights, where they fit
+    freeze: tuple[str, ...] = ()  # weights that stay as they are: "encoder.*"; but not "!encoder.key.*"
+    least: float = 0.5  # the share of all numbers that must fit, or it is an error
+
+    def __post_init__(self) -> None:
+        require(0 <= self.least <= 1, f"least {self.least}: must be from 0 to 1")
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank parts beside linear layers that stay as they are (Hu et al. 2021)."""
+
+    rank: int = 0  # 0: none
+    alpha: float = 16.0  # the parts count alpha / rank
+    on: tuple[str, ...] = ("*",)  # names of layers: "decoder.*", "*.query"
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 0, f"rank {self.rank}: must be 0 (none) or more")
+        require(self.alpha > 0, f"alpha {self.alpha}: must be above 0")
+        require(bool(self.on), f'on {list(self.on)}: give at least one pattern; ["*"] is all layers')
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """A frozen teacher whose distribution is learnt, word by word (Hinton et al. 2015; Kim and Rush 2016)."""
+
+    teacher: str = ""  # a run or model folder with the same vocabularies; relative to the configuration file
+    weight: float = 0.5  # its share of the loss; the right words have the rest
+    temperature: float = 1.0  # above 1 what it finds unlikely counts for more
+
+    def __post_init__(self) -> None:
+        require(0 < self.weight <= 1, f"weight {self.weight}: must be above 0 and at most 1 (the teacher alone)")
+        require(self.temperature > 0, f"temperature {self.temperature}: must be above 0")
 
 
 @dataclass(frozen=True)
@@ -63,6 +108,9 @@ class TrainConfig:
     coverage: float = 0.0  # weight of the loss for looking at a token again (See et al. 2017, equation 12)
     normalize: str = "tokens"  # a row of NORMALIZERS in `sequencing.loss`
     teacher: SamplingConfig = field(default_factory=SamplingConfig)
+    init: InitConfig = field(default_factory=InitConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     average: float = 0.0  # decay of the exponential moving average that is validated and saved; 0: none
     validate_every: int = 500  # steps
     validate_sentences: int = 1000  # of dev, for decoding; the loss is taken over all of it
@@ -100,6 +148,8 @@ class TrainConfig:
         two = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
         require(two, f"betas {list(self.betas)}: must be two numbers from 0 to below 1")
         require(0 <= self.momentum < 1, f"momentum {self.momentum}: must be from 0 to below 1")
+        learnt = bool(self.init.from_run) or not self.lora.rank
+        require(learnt, f"lora.rank {self.lora.rank}: adds to what was learnt before; set init.from_run, or rank = 0")
 
 
 NOT_NEGATIVE = (

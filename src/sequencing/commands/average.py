@@ -9,6 +9,7 @@ from sequencing_np.manifest import MANIFEST
 
 EXAMPLES = """
 examples:
+  sequencing average runs/one --last 10 --output runs/one/average
   sequencing average runs/one/best runs/one/last --output runs/one/average
   sequencing average runs/seed1 runs/seed2 --checkpoint last --output averaged
 """
@@ -16,6 +17,12 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser, several=True)
+    parser.add_argument(
+        "--last",
+        type=int,
+        metavar="N",
+        help="of each run the models of its last N validations, which it keeps where train.keep_models is set",
+    )
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the new model folder")
 
 
@@ -23,6 +30,12 @@ def run(arguments: argparse.Namespace) -> None:
     output = Path(arguments.output)
     if output.exists() and not (output / MANIFEST).is_file() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"--output {output}: exists and is no model folder; give a new or empty folder")
-    from sequencing.averaging import average
+    if arguments.last is not None and arguments.last < 1:
+        raise UsageError(f"--last {arguments.last}: must be 1 or more")
+    from sequencing.averaging import average, last_models
 
-    average([folder_of(path, arguments) for path in arguments.runs], output)
+    if arguments.last is None:
+        folders = [folder_of(path, arguments) for path in arguments.runs]
+    else:
+        folders = [model for path in arguments.runs for model in last_models(Path(path), arguments.last)]
+    average(folders, output)

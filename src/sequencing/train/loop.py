@@ -14,7 +14,7 @@ from sequencing.data.prefetch import prefetched
 from sequencing.data.sampling import Position
 from sequencing.distributed import together
 from sequencing.evaluate import METRICS
-from sequencing.optim import learning_rate
+from sequencing.optim import is_plateau, learning_rate
 from sequencing.process import alone, interruptible
 from sequencing.run_config import RunConfig
 from sequencing.train.session import Session, open_session
@@ -69,6 +69,7 @@ def run(session: Session, asked: list[int]) -> None:
             log_training(session)
         if session.step % settings.validate_every == 0:
             look(session)
+            session.plateaus = told(session, session.plateaus)
             session.seconds = time.monotonic() - begin
         if agreed(session, bool(asked), anybody=True):
             session.save()
@@ -91,6 +92,11 @@ def run(session: Session, asked: list[int]) -> None:
 def agreed(session: Session, here: bool, anybody: bool = False) -> bool:
     """Whether rank 0 says so, or anybody: all ranks go on, or stop, at the same step."""
     return bool(session.ranks.total([float(here and (anybody or session.ranks.first))])[0])
+
+
+def told(session: Session, number: int) -> int:
+    """The number that rank 0 has, which alone validates."""
+    return round(session.ranks.total([float(number if session.ranks.first else 0)])[0])
 
 
 class Work(NamedTuple):
@@ -145,7 +151,7 @@ def log_training(session: Session) -> None:
         "step": session.step,
         "epoch": session.position.epoch,
         "seconds": round(session.seconds, 2),
-        "learning_rate": learning_rate(session.step, session.config.train),
+        "learning_rate": learning_rate(session.step, session.config.train, session.plateaus),
         **session.tally.means(session.ranks),
     }
     session.tally = Tally()
@@ -172,6 +178,7 @@ def look(session: Session) -> None:
             write_model_folder(session.folder / "best", session.model_folder(), extra)
         else:
             session.worse += 1
+            session.plateaus += is_plateau(session.worse, settings.schedule)
         if settings.keep_models:
             keep_model(session, record[settings.select])
     record = {"kind": "dev", "step": session.step, "seconds": round(session.seconds, 2), **record, "best": better}

@@ -28,16 +28,18 @@ class Losses(NamedTuple):
 def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Losses:
     """The losses of a batch; with `r_drop` its sentences are read and answered twice, under different dropout."""
     settings, model = session.config.train, session.model
-    passes = 1
+    passes, single = 1, batch
     if settings.r_drop:
         passes, batch = 2, Batch(*(np.concatenate([part, part]) for part in batch))
     mask = model.arrays.native(batch.target_mask)
-    places = model.arrays.native(np.flatnonzero(batch.target_mask[: len(batch.target) // passes]))
+    places = model.arrays.native(np.flatnonzero(single.target_mask))
     ids = model.arrays.native(batch.target).flatten()[places]
     wanted = Wanted(ids, settings.label_smoothing, settings.r_drop / 2)
     low, feedback, decoder = PRECISIONS[settings.precision], teacher(session, batch, coins), model.decoder
     late = feedback.teacher_rate == 1 and not decoder.copy  # nobody asks for the logits before the loss does
     with torch.autocast(mask.device.type, low, enabled=low is not None):
+        if session.teacher:
+            wanted = wanted._replace(taught=session.teacher.teach(single, places))
         memory = model.encode(batch.source, batch.source_mask)
         output = dynamic_decode(Unspoken(decoder) if late else decoder, memory, feedback)
         said = output.logits.view(passes, -1, output.logits.shape[-1])[:, places]

@@ -15,12 +15,16 @@ import torch
 
 from sequencing.data.sampling import START, BatchStream, Position, SamplingOptions
 from sequencing.distributed import Ranks
+from sequencing.freezing import check_learning, freeze
 from sequencing.loading import choose_device
+from sequencing.lora import LowRankLinear, adapt, merged
 from sequencing.machine import machine
 from sequencing.model import Model
-from sequencing.optim import OPTIMIZERS, Average
+from sequencing.optim import OPTIMIZERS, Average, check_validation
 from sequencing.records import write_json
+from sequencing.restore import optimistic_restore
 from sequencing.run_config import RunConfig
+from sequencing.teacher import Teacher, load_teacher
 from sequencing.train.checkpoint import (
     Checkpoint,
     Saver,
@@ -30,7 +34,7 @@ from sequencing.train.checkpoint import (
     save_checkpoint,
 )
 from sequencing.train.logging import Log, MetricsLog, Progress, Silence, TensorBoardLog
-from sequencing.train.material import as_lists, gather, limits_of, same_data
+from sequencing.train.material import Say, as_lists, gather, limits_of, same_data
 from sequencing.train.settings import check_settings, same_run
 from sequencing.train.tally import Tally
 from sequencing.train.validation import HeldOut, read_held_out
@@ -40,6 +44,7 @@ from sequencing_np.errors import SequencingError
 from sequencing_np.manifest import check_manifest
 from sequencing_np.model_folder import ModelFolder, write_model_folder
 from sequencing_np.translate import Translator
+from sequencing_np.vocab import Vocabulary
 
 
 @dataclasses.dataclass
@@ -61,9 +66,12 @@ class Session:
     seconds: float = 0.0  # of training so far, over all starts
     best: list[float] | None = None  # the best score of METRICS[select], with its sign, and its -loss to break ties
     worse: int = 0  # validations since then
+    plateaus: int = 0  # how often they were many (`train.schedule.plateau_patience`)
     looked: int = 0  # the step of the last validation
     tally: Tally = dataclasses.field(default_factory=Tally)  # sums since the last line of the log
     saver: Saver = dataclasses.field(default_factory=Saver)
+    adapted: dict[str, LowRankLinear] = dataclasses.field(default_factory=dict)  # layers with low-rank parts, by name
+    teacher: Teacher | None = None
     ranks: Ranks = dataclasses.field(default_factory=Ranks)
 
     @property
@@ -72,10 +80,8 @@ class Session:
 
     def model_folder(self) -> ModelFolder:
         """The model as it is saved."""
-        parts = self.translator
-        return ModelFolder(
-            self.model.config, parts.limits, parts.source_vocab, parts.target_vocab, self.model.weights()
-        )
+        parts, weights = self.translator, merged(self.model.weights(), self.adapted)
+        return ModelFolder(self.model.config, parts.limits, parts.source_vocab, parts.target_vocab, weights)
 
     def save(self) -> None:
         """Begin to write a checkpoint, then the model folder `last`, of the weights as they are now.
@@ -99,6 +105,7 @@ class Session:
             "seconds": self.seconds,
             "best": self.best,
             "worse": self.worse,
+            "plateaus": self.plateaus,
             "select": self.config.train.select,
             "looked": self.looked,
             "tally": tally,
@@ -133,6 +140,7 @@ class Session:
                 mean.copy_(torch.from_numpy(arrays["average"][str(k)].copy()))
         self.step, self.position = state["step"], Position(*state["position"])
         self.seconds, self.looked = state["seconds"], state["looked"]
+        self.plateaus = state.get("plateaus", 0)  # older checkpoints have none
         if self.ranks.first:
             self.tally.restore(state["tally"])
         if state["select"] == self.config.train.select:  # scores of another metric cannot be compared
@@ -194,8 +202,11 @@ def open_session(
     stream = BatchStream(material.pairs, source_vocab, target_vocab, sampling_options(config))
     torch.manual_seed(config.train.seed)
     model = Model(completed(config.model, source_vocab, target_vocab)).to(choose_device(config.train.device))
+    adapted = begin(model, config, material.vocabs, checkpoint is not None, progress.say)
     translator = Translator(model, source_vocab, target_vocab, limits_of(material.pairs))
     held_out = read_held_out(material.dev, translator, config) if material.dev else None
+    check_validation(config.train, held_out is not None)
+    teacher = teacher_of(config, material.vocabs)
     logs: dict[str, Log] = {}
     if ranks.first:
         logs = {name: MetricsLog(folder / f"{name}.jsonl") for name in ("metrics", "samples")}
@@ -212,6 +223,8 @@ def open_session(
         logs,
         progress,
         as_lists(material.prints),
+        adapted=adapted,
+        teacher=teacher,
         ranks=ranks,
     )
     facts = machine() | {"parameters": sum(parameter.numel() for parameter in model.parameters())}
@@ -228,6 +241,28 @@ def open_session(
         log.truncate_after(session.step)
     ranks.alike("data or checkpoint", json.dumps([session.step, *(part[1:] for part in session.fingerprint)]))
     return session
+
+
+def begin(
+    model: Model, config: RunConfig, vocabs: tuple[Vocabulary, Vocabulary], begun: bool, say: Say
+) -> dict[str, LowRankLinear]:
+    """A new run takes weights of another model; of any run some stay as they are, or get low-rank parts beside them."""
+    init, lora = config.train.init, config.train.lora
+    if init.from_run and not begun:
+        say(f"beginning with {optimistic_restore(model, init.from_run, init.least, vocabs=vocabs).summary()}")
+    freeze(model, init.freeze)
+    adapted = adapt(model, lora.rank, lora.alpha, lora.on) if lora.rank else {}
+    if init.freeze or adapted:
+        say(check_learning(model))
+    return adapted
+
+
+def teacher_of(config: RunConfig, vocabs: tuple[Vocabulary, Vocabulary]) -> Teacher | None:
+    """The teacher of a run, if it has one."""
+    distill, device = config.train.distill, config.train.device
+    if not distill.teacher:
+        return None
+    return load_teacher(distill.teacher, vocabs, distill.weight, distill.temperature, device)
 
 
 def sampling_options(config: RunConfig) -> SamplingOptions:

@@ -64,6 +64,7 @@ def same_run(config: RunConfig, folder: Path) -> None:
         before, now = (saved(part) for part in (run_config(values, Origin(str(path))), config))
         for side in (before, now):
             side["train"] = {key: value for key, value in side["train"].items() if key not in FREE}
+            side["train"]["init"] = {"freeze": side["train"]["init"]["freeze"]}  # the rest is for a new run alone
             side.pop("search")
             side["data"] = {"max_length": side["data"]["max_length"], "weights": side["data"]["weights"]}
         for key, old, new in changes(before, now):

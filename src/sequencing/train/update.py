@@ -25,7 +25,7 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
     """One step, of this rank's batches and those of the others: as many as `train.accumulate` says."""
     settings, model = session.config.train, session.model
     for group in session.optimizer.param_groups:
-        group["lr"] = learning_rate(session.step + 1, settings)
+        group["lr"] = learning_rate(session.step + 1, settings, session.plateaus)
     model.train()
     session.optimizer.zero_grad(set_to_none=True)
     ranks = session.ranks
