@@ -41,7 +41,7 @@ HEAVY = {"torch", "matplotlib", "sacrebleu", "sentencepiece", "tensorboard", "sa
 KEPT = {
     "Vocab", "build_vocab", "LookUpOp", "StackBidirectionalRNNEncoder", "StackRNNEncoder", "Attention",
     "TrainingFeedBack", "SampleFeedBack", "BeamFeedBack", "AttentionRNNDecoder", "dynamic_decode",
-    "Memory", "State", "Output", "select",
+    "Memory", "State", "Output", "select", "optimistic_restore",
 }  # fmt: skip
 
 

@@ -207,11 +207,7 @@ def open_session(
     held_out = read_held_out(material.dev, translator, config) if material.dev else None
     check_validation(config.train, held_out is not None)
     teacher = teacher_of(config, material.vocabs)
-    logs: dict[str, Log] = {}
-    if ranks.first:
-        logs = {name: MetricsLog(folder / f"{name}.jsonl") for name in ("metrics", "samples")}
-    if config.train.tensorboard and ranks.first:
-        logs["tensorboard"] = TensorBoardLog(folder / "tensorboard")
+    logs = logs_of(config, folder) if ranks.first else {}
     session = Session(
         config,
         folder,
@@ -263,6 +259,14 @@ def teacher_of(config: RunConfig, vocabs: tuple[Vocabulary, Vocabulary]) -> Teac
     if not distill.teacher:
         return None
     return load_teacher(distill.teacher, vocabs, distill.weight, distill.temperature, device)
+
+
+def logs_of(config: RunConfig, folder: Path) -> dict[str, Log]:
+    """Where a run tells what it does."""
+    logs: dict[str, Log] = {name: MetricsLog(folder / f"{name}.jsonl") for name in ("metrics", "samples")}
+    if config.train.tensorboard:
+        logs["tensorboard"] = TensorBoardLog(folder / "tensorboard")
+    return logs
 
 
 def sampling_options(config: RunConfig) -> SamplingOptions:
