@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+import sequencing_np.manifest
 from sequencing.optim import OPTIMIZERS
 from sequencing.process import alone
 from sequencing.train.checkpoint import (
@@ -348,3 +349,41 @@ def test_models_of_the_last_validations(tmp_path: Path) -> None:
     assert [folder.name for folder in kept] == ["000000009", "000000012"]
     last = read_model_folder(tmp_path / "run" / "last").weights
     same_arrays({"": read_model_folder(kept[-1]).weights}, {"": last})
+
+
+def test_a_mistake_of_the_program_is_told_too() -> None:
+    """Whatever goes wrong in the thread, nobody is told that all was saved."""
+
+    def fail() -> None:
+        raise KeyError("a type that nobody thought of")
+
+    saver = Saver()
+    saver.begin(fail)
+    with pytest.raises(KeyError, match="nobody thought of"):
+        saver.finish()
+    saver.begin(fail)
+    with pytest.raises(KeyError):
+        saver.begin(fail)
+
+
+def test_one_that_cannot_be_read_is_passed_over(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad sector below the newest one: the one before it is taken."""
+    sound = sequencing_np.manifest.sha256
+
+    def bad(path: Path) -> str:
+        if "000000008" in str(path):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return sound(path)
+
+    monkeypatch.setattr(sequencing_np.manifest, "sha256", bad)
+    found = latest_checkpoint(two)
+    assert found is not None and found.state["step"] == 5
+
+
+def test_a_replacement_that_was_cut_off(tmp_path: Path) -> None:
+    """Where two names cannot be exchanged, a kill between two renamings leaves the old one aside: it is put back."""
+    save_checkpoint(tmp_path, checkpoint(3))
+    folder = tmp_path / "checkpoints" / "000000003"
+    folder.rename(folder.with_name(".000000003.old"))
+    found = latest_checkpoint(tmp_path)
+    assert found is not None and found.state["step"] == 3

@@ -253,7 +253,6 @@ def images(tmp_path: Path, traces: list[list[tuple[Any, ...]]], seeds: int) -> I
             image = Image(random.Random(1000 * count + seed))
             (tmp_path / "run").mkdir(exist_ok=True)
             image.names[tmp_path / "run"] = None
-            image.names[tmp_path / "run" / "checkpoints"] = None
             image.replay([operation for trace in before for operation in trace])
             for change in image.later:  # long ago: a disk writes what it has within seconds
                 image.apply(change)

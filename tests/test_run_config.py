@@ -53,7 +53,7 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "vocab.source.columns": [0, -1],
     "train.batch_tokens": [0, -1],
     "train.accumulate": [0, -1],
-    "train.keep": [0, -1],
+    "train.keep": [1, 0, -1],
     "train.keep_models": [-1],
     "train.steps": [-1],
     "train.epochs": [-1],

@@ -132,7 +132,6 @@ class TrainConfig:
         positive = (
             "batch_tokens",
             "accumulate",
-            "keep",
             "validate_every",
             "validate_sentences",
             "validate_beam",
@@ -140,6 +139,7 @@ class TrainConfig:
         )
         for name in positive:
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
+        require(self.keep >= 2, f"keep {self.keep}: must be 2 or more: the newest may turn out to be damaged")
         for name in NOT_NEGATIVE:
             require(getattr(self, name) >= 0, f"{name} {getattr(self, name)}: must be 0 (none) or more")
         require(self.learning_rate > 0, f"learning_rate {self.learning_rate}: must be above 0")

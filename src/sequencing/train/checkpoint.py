@@ -22,7 +22,7 @@ from sequencing_np import disk
 from sequencing_np.config import parse_json
 from sequencing_np.errors import ModelError, SequencingError, UsageError
 from sequencing_np.manifest import Kind, check_manifest, write_manifest
-from sequencing_np.model_folder import replace_folder
+from sequencing_np.model_folder import put_back, replace_folder
 from sequencing_np.weights import read_safetensors, write_safetensors
 from sequencing_np.writing import atomic_write
 
@@ -51,6 +51,9 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint, keep: int = 2) -> None:
     folder = run / FOLDER / f"{step:09d}"
     fresh = folder.with_name(f".{folder.name}.new")
     try:
+        if not folder.parent.is_dir():
+            disk.make_folder(folder.parent)
+            disk.sync_folder(run)
         disk.make_folder(fresh)
         for name, arrays in checkpoint.arrays.items():
             write_safetensors(fresh / f"{name}.safetensors", arrays)
@@ -90,7 +93,7 @@ def prune(run: Path, keep: int) -> None:
         try:
             check(folder)
             good += 1
-        except SequencingError:
+        except (OSError, SequencingError):
             pass
 
 
@@ -108,6 +111,8 @@ def check(folder: Path) -> None:
 
 def latest_checkpoint(run: Path) -> Checkpoint | None:
     """The newest checkpoint in order; damaged ones are named in a warning. None where there is none at all."""
+    for old in (run / FOLDER).glob(".[0-9]*.old"):  # a replacement that was cut off
+        put_back(old.with_name(old.name[1:].removesuffix(".old")))
     folders = checkpoint_folders(run)
     for folder in reversed(folders):
         try:
@@ -115,7 +120,7 @@ def latest_checkpoint(run: Path) -> Checkpoint | None:
             state = parse_json((folder / STATE).read_text(encoding="utf-8"), str(folder / STATE))
             arrays = {path.stem: read_safetensors(path) for path in sorted(folder.glob("*.safetensors"))}
             return Checkpoint(arrays, state)
-        except SequencingError as error:
+        except (OSError, SequencingError) as error:
             logging.getLogger(__name__).warning("%s; going back to the checkpoint before it", error)
     if folders:
         raise UsageError(f"{run / FOLDER}: no checkpoint is in order; start again in another folder")
@@ -130,20 +135,23 @@ class Saver:
 
     def __init__(self) -> None:
         self.thread: Thread | None = None
-        self.failure: SequencingError | None = None
+        self.failure: Exception | None = None
 
     def begin(self, work: Callable[[], None]) -> None:
         """Do some work in a thread of its own, once that from before is done."""
-        if error := self.waited():
+        error = self.waited()
+        if error and not isinstance(error, SequencingError):
+            raise error
+        if error:
             logging.getLogger(__name__).warning("%s. The training goes on", error)
 
         def worked() -> None:
             try:
                 work()
-            except SequencingError as error:
-                self.failure = error
             except OSError as error:
                 self.failure = UsageError(f"{error.filename}: cannot be saved: {error.strerror}")
+            except Exception as error:  # noqa: BLE001  (a mistake of the program, too, is told to whoever waits)
+                self.failure = error
 
         self.thread = Thread(target=worked, name="saving")
         self.thread.start()
@@ -153,7 +161,7 @@ class Saver:
         if error := self.waited():
             raise error
 
-    def waited(self) -> SequencingError | None:
+    def waited(self) -> Exception | None:
         """Wait, and give back what went wrong."""
         if self.thread:
             self.thread.join()
