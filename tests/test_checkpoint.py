@@ -387,3 +387,11 @@ def test_a_replacement_that_was_cut_off(tmp_path: Path) -> None:
     folder.rename(folder.with_name(".000000003.old"))
     found = latest_checkpoint(tmp_path)
     assert found is not None and found.state["step"] == 3
+
+
+def test_a_file_that_is_not_listed_is_not_read(two: Path) -> None:
+    """Reliability K05: nobody has a check sum of it."""
+    newest = checkpoint_folders(two)[-1]
+    shutil.copy(newest / "weights.safetensors", newest / "stray.safetensors")
+    found = latest_checkpoint(two)
+    assert found is not None and found.arrays.keys() == ARRAYS.keys()

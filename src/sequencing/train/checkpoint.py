@@ -102,11 +102,13 @@ def checkpoint_folders(run: Path) -> list[Path]:
     return sorted(path for path in (run / FOLDER).glob("[0-9]*") if path.is_dir())
 
 
-def check(folder: Path) -> None:
-    """ModelError where a file differs from the manifest, or the folder's name from its step."""
-    step = check_manifest(folder, KIND).get("step")
+def check(folder: Path) -> dict[str, Any]:
+    """The manifest; ModelError where a file differs from it, or the folder's name from its step."""
+    content = check_manifest(folder, KIND)
+    step = content.get("step")
     if folder.name != f"{step:09d}":
         raise ModelError(f"{folder}: holds step {step}, so it is not in its place")
+    return content
 
 
 def latest_checkpoint(run: Path) -> Checkpoint | None:
@@ -116,9 +118,10 @@ def latest_checkpoint(run: Path) -> Checkpoint | None:
     folders = checkpoint_folders(run)
     for folder in reversed(folders):
         try:
-            check(folder)
+            listed = check(folder)["files"]
             state = parse_json((folder / STATE).read_text(encoding="utf-8"), str(folder / STATE))
-            arrays = {path.stem: read_safetensors(path) for path in sorted(folder.glob("*.safetensors"))}
+            names = sorted(name for name in listed if name.endswith(".safetensors"))  # what is not listed is not read
+            arrays = {Path(name).stem: read_safetensors(folder / name) for name in names}
             return Checkpoint(arrays, state)
         except (OSError, SequencingError) as error:
             logging.getLogger(__name__).warning("%s; going back to the checkpoint before it", error)
