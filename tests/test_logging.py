@@ -1,4 +1,4 @@
-"""The logs of a run: JSON lines that survive a kill, the bar, the plain lines, TensorBoard, the machine."""
+"""The logs of a run: JSON lines that survive a kill, the bar, the plain lines, the machine."""
 
 import io
 import json
@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import platform
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +14,8 @@ import pytest
 
 from sequencing.machine import machine
 from sequencing.records import json_line, read_records, visible
-from sequencing.train.logging import MetricsLog, Progress, TensorBoardLog
-from sequencing_np.errors import ConfigError, UsageError
+from sequencing.train.logging import MetricsLog, Progress
+from sequencing_np.errors import UsageError
 
 
 def train(step: int, seconds: float = 0.0) -> dict[str, object]:
@@ -216,33 +215,6 @@ def test_a_closed_terminal_does_not_end_the_run(
 def test_visible_keeps_text_and_shows_what_hides() -> None:
     assert visible("zwei 中 é ␣") == "zwei 中 é ␣"
     assert visible("a\0\x1b\u2028\u202e\ud800\n") == "a\\x00\\x1b\\u2028\\u202e\\ud800\\x0a"
-
-
-# --- TensorBoard
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_tensorboard_holds_the_numbers_and_forgets_what_a_resume_repeats(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    log = TensorBoardLog(tmp_path)
-    for step in range(1, 5):
-        log.write(train(step) | {"note": "text", "nothing": math.nan, "flag": True})
-    log.truncate_after(2)
-    log.write(train(3) | {"loss": 0.25})
-    log.close()
-    events = EventAccumulator(str(tmp_path)).Reload()
-    assert sorted(events.Tags()["scalars"]) == [
-        f"train/{name}" for name in ("learning_rate", "loss", "seconds", "tokens_per_second")
-    ]
-    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(1, 0.5), (2, 0.5), (3, 0.25)]
-
-
-def test_a_missing_tensorboard_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ConfigError, match="pip install tensorboard"):
-        TensorBoardLog(tmp_path)
 
 
 # --- the machine

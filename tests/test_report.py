@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from sequencing.curves import Point, Series, axis_of, curve_svg, duration_text, number_text, seconds_at
-from sequencing.report import write_report
+from sequencing.mistakes import answers_of, by_length, by_mistake, mistakes
+from sequencing.report import write_comparison, write_report
 from sequencing_np.errors import DataError, UsageError
 
 STEPS = 1240
@@ -123,7 +124,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += attrs
-        if tag != "meta":
+        if tag not in ("meta", "br"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -160,8 +161,8 @@ def test_the_page_holds_all_parts_of_the_run(run: Path) -> None:
         *("Dev, best at step 1,240", "tokens/s", "zweihundertfünftausendeins", "x86_64", "encoder.width 128"),
     ):
         assert words in page.words, words
-    assert page.tags.count("figure") == 6 + 4
-    assert page.tags.count("svg") == 6 + 4
+    pictures = 7 + 4  # curves, attention
+    assert page.tags.count("figure") == page.tags.count("svg") == pictures
 
 
 def test_the_page_needs_nothing_but_itself(run: Path) -> None:
@@ -334,3 +335,52 @@ def test_numbers_and_times_as_people_write_them() -> None:
     assert [duration_text(seconds) for seconds in (0, 99, 100, 6000)] == ["0 s", "99 s", "1.7 min", "1.7 h"]
     assert seconds_at(5, [Point(10, 30.0)]) == 15.0
     assert seconds_at(11, [Point(10, 30.0)]) is None
+
+
+# --- answers, and several runs
+
+
+def answer(source: str, prediction: str, *references: str) -> dict[str, object]:
+    return {"source": source, "prediction": prediction, "references": list(references)}
+
+
+def test_answers_are_sorted_by_their_first_mistake() -> None:
+    said = "a b c d"
+    cases = {
+        "right": (said, said), "empty": ("", said), "repeats itself": ("x y x y x y", said), "one edit away":
+        ("a b c x", said), "a copy of the source": ("source of all", said), "much too short": ("a b", said),
+        "much too long": ("a b c d e f g", said), "right tokens, other order": ("d c b a", said),
+        "up to a half wrong": ("a b x y", said), "more than a half wrong": ("w x y a", said),
+        "up to a quarter wrong": ("a b c d e f g x y", "a b c d e f g h i"),
+    }  # fmt: skip
+    for kind, (prediction, reference) in cases.items():
+        found = answers_of([answer("source of all", prediction, "quite another answer than that", reference)])
+        assert [group.name for group in by_mistake(found) if group.answers] == [kind], kind
+
+
+def test_mistakes_are_counted_on_a_shortest_way() -> None:
+    found = mistakes(answers_of([answer("s", "a x c d e", "a b c d"), answer("s", "one two", "one two three")]))
+    assert found.confused == {("b", "x"): 1} and found.added == {"e": 1} and found.missing == {"three": 1}
+
+
+def test_groups_by_length_hold_every_answer_once() -> None:
+    found = answers_of([answer("w " * length, "a b c", "a b c") for length in range(1, 90)])
+    groups = by_length(found)
+    assert sum(len(group.answers) for group in groups) == len(found) and groups[-1].name == "61 and more"
+    assert all(group.exact == 1.0 and group.error_rate == 0.0 and group.length_ratio == 1.0 for group in groups)
+
+
+def test_several_runs_are_compared(run: Path, tmp_path: Path) -> None:
+    other = make_run(tmp_path / "else" / "numbers")
+    settings = json.loads((other / "config.json").read_text())
+    settings["train"]["learning_rate"] = 0.125
+    (other / "config.json").write_text(json.dumps(settings))
+    for folder, prediction in ((run, "a b c"), (other, "a b x")):
+        lines = (json.dumps(answer("one two three", prediction, "a b c")) + "\n" for _ in range(30))
+        (folder / "answers.jsonl").write_text("".join(lines))
+    page = read(write_comparison([run, other]))
+    for words in ("2 runs compared", "else/numbers", "train.learning_rate 0.002 0.125", "one edit away 0.0 % 100.0 %"):
+        assert words in page.words, words
+    assert (run / "comparison.html").is_file()
+    with pytest.raises(UsageError, match="twice"):
+        write_comparison([run, run])

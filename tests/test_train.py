@@ -544,7 +544,7 @@ def test_a_changed_setting_is_refused(key: str, finished: Path, copied: Path) ->
 CHANGED = {
     "steps": 13, "epochs": 9, "minutes": 9.0, "patience": 9, "validate_every": 2, "validate_sentences": 3,
     "validate_beam": 2, "samples": 1, "log_every": 1, "save_minutes": 1.0, "keep": 3,
-    "keep_models": 1, "tensorboard": "true", "threads": 1,
+    "keep_models": 1, "trackers": '["tensorboard"]', "threads": 1,
     "device": "cpu", "bleu_tokenize": "char", "select": "chrf",
 }  # fmt: skip
 

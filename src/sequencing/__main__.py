@@ -19,6 +19,7 @@ COMMANDS = {
     "average": Command("sequencing.commands.average", "one model from several"),
     "export": Command("sequencing.commands.export", "the model folder that runs without PyTorch"),
     "report": Command("sequencing.commands.report", "one page: curves, samples, attention, numbers"),
+    "watch": Command("sequencing.commands.watch", "follow a run on the terminal while it trains"),
     "plot attention": Command("sequencing.commands.plot_attention", "what a model looks at, as a picture"),
 }
 

@@ -1,4 +1,7 @@
-"""Curves over the steps of a run as SVG text, for a page that brings the colours. Knows nothing of runs and records."""
+"""Curves over the steps or the time of runs as SVG text, for a page that brings the colours.
+
+Knows nothing of runs and records.
+"""
 
 import math
 from html import escape
@@ -17,11 +20,18 @@ class Point(NamedTuple):
 
 
 class Series(NamedTuple):
-    """One line: its name, its points in the order of steps, and the CSS class that colours it."""
+    """One line: its name, its points in the order of steps, and the CSS classes that colour it."""
 
     name: str
     points: list[Point]
     style: str = "first"
+
+
+class Place(NamedTuple):
+    """What runs from left to right: named ticks on an axis from 0."""
+
+    axis: "Axis"
+    names: list[str]
 
 
 class Axis(NamedTuple):
@@ -40,16 +50,40 @@ class Axis(NamedTuple):
 
 def curve_svg(title: str, series: list[Series], clock: list[Point], best: float | None = None) -> str:
     """The series in one frame; `clock` gives the seconds at some steps, `best` is a step to mark."""
-    points = [point for line in series for point in line.points]
-    last = max(point.step for point in points)
-    round_steps = axis_of([0.0, last], wanted=4)
-    steps = round_steps._replace(high=last or 1.0, ticks=[tick for tick in round_steps.ticks if tick <= last])
-    values = axis_of([point.value for point in points], wanted=5, may_be_logarithmic=True)
+    steps, names = _ticks(max(point.step for line in series for point in line.points))
+    names = [name if tick else "step 0" for tick, name in zip(steps.ticks, names, strict=True)]
+    return _svg(f"{title} over steps", series, Place(steps, names), clock, best)
+
+
+def time_svg(title: str, series: list[Series]) -> str:
+    """The series in one frame, over seconds where others are over steps."""
+    last = max(point.step for line in series for point in line.points)
+    unit, seconds = next(((unit, size) for unit, size in UNITS if last < 100 * size), UNITS[-1])
+    scaled = [line._replace(points=[Point(step / seconds, value) for step, value in line.points]) for line in series]
+    axis, names = _ticks(last / seconds)
+    return _svg(f"{title} over time, {unit}", scaled, Place(axis, [f"{name} {unit}" for name in names]), [])
+
+
+UNITS = (("s", 1), ("min", 60), ("h", 3600), ("days", 86400))
+
+
+def _ticks(last: float) -> Place:
+    whole = axis_of([0.0, last], wanted=4)
+    ticks = [tick for tick in whole.ticks if tick <= last]
+    return Place(whole._replace(high=last or 1.0, ticks=ticks), [number_text(tick) for tick in ticks])
+
+
+def _svg(title: str, series: list[Series], place: Place, clock: list[Point], best: float | None = None) -> str:
+    steps = place.axis
+    values = axis_of([point.value for line in series for point in line.points], wanted=5, may_be_logarithmic=True)
     parts = [
         f'<svg class="curve" viewBox="0 0 {WIDTH} {HEIGHT}" xmlns="http://www.w3.org/2000/svg" role="img" '
         f'aria-label="{escape(_spoken(title, series))}">',
         *(_value_tick(tick, _y(values, tick)) for tick in values.ticks),
-        *(_step_tick(tick, _x(steps, tick), clock) for tick in steps.ticks),
+        *(
+            _step_tick(name, _x(steps, tick), seconds_at(tick, clock) if tick else None)
+            for tick, name in zip(steps.ticks, place.names, strict=True)
+        ),
     ]
     if best is not None and steps.low <= best <= steps.high:
         x = _x(steps, best)
@@ -59,11 +93,12 @@ def curve_svg(title: str, series: list[Series], clock: list[Point], best: float 
     for line in series:
         places = [(_x(steps, step), _y(values, value)) for step, value in _thin(line.points)]
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-        parts.append(f'<path class="line {line.style}" d="M{path}"/>' if len(places) > 1 else "")
+        name = f"<title>{escape(line.name)}: last {number_text(line.points[-1].value)}</title>"
+        parts.append(f'<path class="line {line.style}" d="M{path}">{name}</path>' if len(places) > 1 else "")
         if len(line.points) <= FEW_POINTS:
             parts += [
                 f'<circle class="{line.style}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"><title>'
-                f"{escape(line.name)} {number_text(point.value)} at step {point.step:,.0f}</title></circle>"
+                f"{escape(line.name)} {number_text(point.value)} at {point.step:,.4g}</title></circle>"
                 for (x, y), point in zip(places, line.points, strict=True)
             ]
     return "".join([*parts, "</svg>"])
@@ -124,11 +159,9 @@ def _value_tick(tick: float, y: float) -> str:
     return f'{line}<text class="tick" x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{number_text(tick)}</text>'
 
 
-def _step_tick(tick: float, x: float, clock: list[Point]) -> str:
+def _step_tick(label: str, x: float, seconds: float | None) -> str:
     y = HEIGHT - BOTTOM
-    seconds = seconds_at(tick, clock) if tick else None
     time = "" if seconds is None else f'<text class="time" x="{x:.1f}" y="{y + 30}">{duration_text(seconds)}</text>'
-    label = number_text(tick) if tick else "step 0"
     return f'<g text-anchor="middle"><text class="tick" x="{x:.1f}" y="{y + 16}">{label}</text>{time}</g>'
 
 
@@ -146,4 +179,4 @@ def _spoken(title: str, series: list[Series]) -> str:
         f"{line.name} from {number_text(line.points[0].value)} to {number_text(line.points[-1].value)}"
         for line in series
     )
-    return f"{title} over {max(line.points[-1].step for line in series):,.0f} steps: {'; '.join(ends)}"
+    return f"{title}: {'; '.join(ends)}"

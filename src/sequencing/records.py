@@ -1,13 +1,14 @@
 """What a run writes down and others read: records (dicts) as JSON lines, their numbers, and their text made visible.
 
-Written by the logs of training, read by the report. Reading forgives: a run may have been killed in the middle of a
-line. Knows nothing of what the records mean.
+Written by the logs of training, read by the report and by those who follow a run. Reading forgives: a run may have been
+killed in the middle of a line. Knows nothing of what the records mean.
 """
 
 import json
 import math
+import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,15 +34,70 @@ def read_records(path: Path) -> Records:
         for line in file:
             if not line.strip():
                 continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            if isinstance(record, dict):
-                records.append(record)
-            else:
+            record = parsed(line)
+            if record is None:
                 damaged += 1
+            else:
+                records.append(record)
     return Records(records, damaged)
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """The record of a line; None where it holds none."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+COMPARED = 64  # bytes before the place, by which a file is known again
+
+
+class Follower:
+    """What is added to a log that another process writes, from call to call. It holds a place, never the file.
+
+    A run that goes on after a stop writes its log anew, shorter: then all of it is read again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity = (0, 0)
+        self._place, self._before = 0, b""
+        self.changed = 0.0  # when the file was last written, as it says; 0: there is none
+
+    def began_anew(self) -> bool:
+        """To be asked before `news`: whether what was read so far is no longer what the file begins with."""
+        try:
+            with self._path.open("rb") as file:
+                facts = os.fstat(file.fileno())
+                file.seek(self._place - len(self._before))
+                same = file.read(len(self._before)) == self._before
+        except OSError:
+            identity, self.changed, same = (0, 0), 0.0, False
+        else:
+            identity, self.changed = (facts.st_dev, facts.st_ino), facts.st_mtime
+        if same and (identity == self._identity or not self._place):
+            self._identity = identity
+            return False
+        had_read = self._place > 0
+        self._identity, self._place, self._before = identity, 0, b""
+        return had_read
+
+    def news(self) -> Iterator[dict[str, Any]]:
+        """The records since the last call, one after the other; a line that is not yet whole waits."""
+        try:
+            file = self._path.open("rb")
+        except OSError:
+            return
+        with file:
+            file.seek(self._place)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._place, self._before = self._place + len(line), (self._before + line)[-COMPARED:]
+                if (record := parsed(line)) is not None:
+                    yield record
 
 
 def json_line(record: Record) -> bytes:

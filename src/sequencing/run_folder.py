@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 from sequencing.records import Record, Records, number, read_records, visible
 from sequencing_np.errors import UsageError
 
+ANSWERS = "answers.jsonl"  # of the best model, to the sentences of dev: written anew with it
+LOGS = ("metrics.jsonl", "samples.jsonl", ANSWERS)
+
 
 class Run(NamedTuple):
     """What the folder of a run says of it, as far as it can be read."""
@@ -19,6 +22,7 @@ class Run(NamedTuple):
     train: list[Record]
     dev: list[Record]
     samples: list[Record]
+    answers: list[Record]  # the best model's to dev, a record a sentence
     test: Record
     configuration: Record
     machine: Record
@@ -30,13 +34,18 @@ class Run(NamedTuple):
         """The last validation that was the best so far, or else the last one; empty where there is none."""
         return next((record for record in reversed(self.dev) if record.get("best") is True), (self.dev or [{}])[-1])
 
+    @property
+    def last(self) -> Record:
+        """The record of the latest step; empty where there is none."""
+        return max([*self.train, *self.dev], key=lambda record: record["step"], default={})
+
 
 def read_run(folder: Path) -> Run:
     if not folder.is_dir() or not any((folder / name).is_file() for name in ("metrics.jsonl", "config.json")):
         problem = "has neither metrics.jsonl nor config.json" if folder.is_dir() else "is no folder"
         raise UsageError(f"{folder} {problem}. Give the folder of a run: the one after `sequencing train … --run`.")
     notes: list[str] = []
-    metrics, samples = (_records(folder / name, notes) for name in ("metrics.jsonl", "samples.jsonl"))
+    metrics, samples, answers = (_records(folder / name, notes) for name in LOGS)
     with_step = [record for record in metrics if number(record.get("step")) is not None]
     train, dev = ([record for record in with_step if record.get("kind") == kind] for kind in ("train", "dev"))
     if not with_step:
@@ -49,7 +58,7 @@ def read_run(folder: Path) -> Run:
     if parameters is None:
         parameters = _count_parameters(folder)
     name = visible(folder.resolve().name) or "run"
-    return Run(name, train, dev, samples, test, configuration, machine, parameters, notes)
+    return Run(name, train, dev, samples, answers, test, configuration, machine, parameters, notes)
 
 
 def _records(path: Path, notes: list[str]) -> list[Record]:

@@ -122,7 +122,7 @@ class TrainConfig:
     save_minutes: float = 5.0  # between checkpoints
     keep: int = 2  # checkpoints, the newest ones
     keep_models: int = 0  # models of the last validations, as RUN/models/STEP: to be averaged
-    tensorboard: bool = False
+    trackers: tuple[str, ...] = ()  # rows of TRACKERS in `sequencing.train.trackers`, or "module:Class"
     threads: int = 0  # 0: PyTorch's own choice
     precision: str = "float32"  # a row of PRECISIONS in `sequencing.train.settings`
     device: str = "auto"  # auto, cpu, cuda, cuda:1 …

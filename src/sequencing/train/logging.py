@@ -1,4 +1,4 @@
-"""What a run tells while it trains: metrics as JSON lines, TensorBoard, a live bar, and the machine it runs on.
+"""What a run tells while it trains: metrics as JSON lines, a live bar, and the machine it runs on.
 
 Every log has one method that matters, `write(record)`; a record is a dict with a "step" and whatever else the loop
 wants to say. A log that fails later (full disk, closed terminal) warns once and lets the training go on; one that
@@ -11,24 +11,27 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from sequencing.records import Record, json_line, number, plain, read_records, visible
-from sequencing_np.errors import ConfigError, UsageError
+from sequencing_np.errors import UsageError
 from sequencing_np.writing import atomic_write
 
 LONGEST_SAMPLE = 300
 BAR_UNITS = 10_000
-SHOWN = {  # how the bar shows the numbers of a "train" record
-    "loss": ("loss {}", ".4f"),
-    "tokens_per_second": ("{} tok/s", ",.0f"),
-    "learning_rate": ("lr {}", ".1e"),
-    "padding": ("padding {}", ".1%"),
-    "data_wait": ("waits for data {}", ".1%"),
+SHOWN = {  # how the numbers of a "train" record are said in a line
+    "loss": "loss {:.4f}",
+    "tokens_per_second": "{:,.0f} tok/s",
+    "learning_rate": "lr {:.1e}",
+    "padding": "padding {:.1%}",
+    "data_wait": "waits for data {:.1%}",
+    "memory_bytes": "memory {:.1f} GB",
+    "skipped": "skipped {:,.0f}",
 }
+GIGABYTE = 1e9
 
 
 class Log(Protocol):
@@ -86,47 +89,6 @@ class MetricsLog:
 
     def close(self) -> None:
         self._file.close()
-
-
-class TensorBoardLog:
-    """The numbers of the records as TensorBoard scalars `kind/name`; text and lists are left out."""
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ConfigError(
-                f"TensorBoard logging was asked for, but it cannot be imported ({error}). "
-                "Install it with `pip install tensorboard`, or switch it off; metrics.jsonl holds the same numbers."
-            ) from error
-        self._folder = folder
-        self._make: Callable[..., Any] = SummaryWriter
-        self._writer: Any = None
-
-    def _open(self, **purge: int) -> Any:
-        try:
-            return self._make(log_dir=str(self._folder), **purge)
-        except OSError as error:
-            raise _no_log(self._folder, error) from error
-
-    def write(self, record: Record) -> None:
-        if self._writer is None:
-            self._writer = self._open()
-        simple = plain(record)
-        step = int(number(simple.get("step")) or 0)
-        for name, value in simple.items():
-            if name != "step" and number(value) is not None:
-                self._writer.add_scalar(f"{simple.get('kind', 'run')}/{name}", value, step)
-
-    def truncate_after(self, step: int) -> None:
-        """Hide what was logged after the step: TensorBoard keeps the old file and drops its later points."""
-        self.close()
-        self._writer = self._open(purge_step=step + 1)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = None
 
 
 def _no_log(path: Path, error: OSError) -> UsageError:
@@ -225,12 +187,12 @@ class Progress:
 
     def _status(self, record: Record, seconds: float, fraction: float) -> str:
         parts = [f"step {record['step']:,}" + (f"/{self._total_steps:,}" if self._total_steps else "")]
-        parts += [_shown(record, name) for name in ("loss",) if name in record]
+        parts += shown(record, ("loss",))
         first_seconds, first_fraction = self._first or (0.0, 0.0)
         if fraction > first_fraction:
             left = (1 - fraction) * (seconds - first_seconds) / (fraction - first_fraction)
             parts.append(f"{left / 60:.1f} min left")
-        parts += [_shown(record, name) for name in SHOWN if name in record and name != "loss"]
+        parts += shown(record, [name for name in SHOWN if name != "loss"])
         parts.append(f"{seconds / 60:.1f}" + (f"/{self._limit_minutes:g}" if self._limit_minutes else "") + " min")
         return "  ".join(parts)
 
@@ -270,7 +232,12 @@ def _size(terminal: TextIO) -> tuple[int, ...]:
         return ()
 
 
-def _shown(record: Record, name: str) -> str:
-    label, form = SHOWN[name]
-    value = number(plain(record[name]))
-    return label.format("nan" if value is None else format(value, form))
+def shown(record: Record, names: Iterable[str]) -> list[str]:
+    """The numbers of a "train" record in words, those that it has; that no step was skipped is not said."""
+    said = []
+    for name in names:
+        if name in record:
+            value = number(plain(record[name]))
+            value = math.nan if value is None else value / GIGABYTE if name == "memory_bytes" else value
+            said += [SHOWN[name].format(value)] if value or name != "skipped" else []
+    return said

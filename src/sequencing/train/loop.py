@@ -16,7 +16,9 @@ from sequencing.distributed import together
 from sequencing.evaluate import METRICS
 from sequencing.optim import is_plateau, learning_rate
 from sequencing.process import alone, interruptible
+from sequencing.records import json_line
 from sequencing.run_config import RunConfig
+from sequencing.run_folder import ANSWERS
 from sequencing.train.session import Session, open_session
 from sequencing.train.settings import begin_folder
 from sequencing.train.tally import Tally
@@ -25,6 +27,7 @@ from sequencing.train.validation import validate
 from sequencing_np.batch import Batch
 from sequencing_np.errors import SequencingError
 from sequencing_np.model_folder import write_model_folder
+from sequencing_np.writing import atomic_write
 
 
 class Interrupted(SequencingError):
@@ -169,13 +172,15 @@ def look(session: Session) -> None:
     settings = session.config.train
     session.model.eval()
     with session.averaged():
-        record, samples = validate(session.translator, session.held_out, session.config)
+        record, samples, answers = validate(session.translator, session.held_out, session.config)
         score = [METRICS[settings.select] * record[settings.select], -record["loss"]]
         better = session.best is None or score > session.best
         if better:
             session.best, session.worse = score, 0
             extra = {"step": session.step, settings.select: record[settings.select]}
             write_model_folder(session.folder / "best", session.model_folder(), extra)
+            with atomic_write(session.folder / ANSWERS) as file:
+                file.writelines(map(json_line, answers))
         else:
             session.worse += 1
             session.plateaus += is_plateau(session.worse, settings.schedule)

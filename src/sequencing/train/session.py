@@ -23,7 +23,7 @@ from sequencing.model import Model
 from sequencing.optim import OPTIMIZERS, Average, check_validation
 from sequencing.records import write_json
 from sequencing.restore import optimistic_restore
-from sequencing.run_config import RunConfig
+from sequencing.run_config import RunConfig, saved
 from sequencing.teacher import Teacher, load_teacher
 from sequencing.train.checkpoint import (
     Checkpoint,
@@ -33,10 +33,11 @@ from sequencing.train.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from sequencing.train.logging import Log, MetricsLog, Progress, Silence, TensorBoardLog
+from sequencing.train.logging import Log, MetricsLog, Progress, Silence
 from sequencing.train.material import Say, as_lists, gather, limits_of, same_data
 from sequencing.train.settings import check_settings, same_run
 from sequencing.train.tally import Tally
+from sequencing.train.trackers import trackers
 from sequencing.train.validation import HeldOut, read_held_out
 from sequencing.vocabularies import completed
 from sequencing_np.config import to_dict
@@ -58,7 +59,7 @@ class Session:
     optimizer: torch.optim.Optimizer
     average: Average | None
     held_out: HeldOut | None
-    logs: dict[str, Log]  # metrics, samples, tensorboard
+    logs: dict[str, Log]  # metrics, samples and trackers
     progress: Progress
     fingerprint: list[list[Any]]  # of the training files
     step: int = 0
@@ -264,9 +265,7 @@ def teacher_of(config: RunConfig, vocabs: tuple[Vocabulary, Vocabulary]) -> Teac
 def logs_of(config: RunConfig, folder: Path) -> dict[str, Log]:
     """Where a run tells what it does."""
     logs: dict[str, Log] = {name: MetricsLog(folder / f"{name}.jsonl") for name in ("metrics", "samples")}
-    if config.train.tensorboard:
-        logs["tensorboard"] = TensorBoardLog(folder / "tensorboard")
-    return logs
+    return logs | trackers(config.train.trackers, folder, saved(config))
 
 
 def sampling_options(config: RunConfig) -> SamplingOptions:

@@ -39,10 +39,11 @@ def read_held_out(corpus: Corpus, translator: Translator, config: RunConfig) -> 
 
 
 class Validation(NamedTuple):
-    """The numbers, and sample triples with their attention."""
+    """The numbers, sample triples with their attention, and all that was translated."""
 
     record: dict[str, Any]
     samples: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
 
 
 def validate(translator: Translator, held_out: HeldOut, config: RunConfig) -> Validation:
@@ -53,7 +54,11 @@ def validate(translator: Translator, held_out: HeldOut, config: RunConfig) -> Va
     found = evaluate(translator, held_out.sources, held_out.references, search, train.bleu_tokenize or None)
     speed = {"sentences_per_second": round(found.sentences_per_second, 1)}
     record = {**taught._asdict(), **found.quality._asdict(), **speed}
-    return Validation(record, samples_of(translator, held_out, config))
+    answers = [
+        {"source": each.source, "prediction": each.text, "references": texts, "source_length": len(each.source_tokens)}
+        for each, texts in zip(found.translations, held_out.references, strict=True)
+    ]
+    return Validation(record, samples_of(translator, held_out, config), answers)
 
 
 def samples_of(translator: Translator, held_out: HeldOut, config: RunConfig) -> list[dict[str, Any]]:

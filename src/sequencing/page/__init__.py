@@ -1,0 +1,1 @@
+"""What the page about one or several runs is made of: one file for each kind of section."""
