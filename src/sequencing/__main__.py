@@ -13,6 +13,7 @@ COMMANDS = {
     "train": Command("sequencing.commands.train", "learn; continues where a stopped run left off"),
     "translate": Command("sequencing.commands.translate", "one line out for each line in"),
     "score": Command("sequencing.commands.score", "how likely a model finds given translations"),
+    "align": Command("sequencing.commands.align", "which source token each target token comes from"),
     "evaluate": Command("sequencing.commands.evaluate", "BLEU, chrF, exact match, error rates, speed"),
     "backtranslate": Command("sequencing.commands.backtranslate", "pairs to train on, from text of one language"),
     "vocab": Command("sequencing.commands.vocab", "build a vocabulary from text"),

@@ -7,6 +7,8 @@ import json
 import math
 from typing import Any, Protocol
 
+import numpy as np
+
 from sequencing_np.translate import Answer, Scored, Translation
 from sequencing_np.writing import single_line
 
@@ -67,9 +69,13 @@ def hard_alignment(translation: Translation, answer: Answer) -> str:
     """
     if answer.alignment is None:
         return ""
-    end = len(translation.source_tokens) - 1
     words = len(answer.tokens) - answer.finished
-    looked = answer.alignment[:words, : end + 1].argmax(axis=1)
+    return links(answer.alignment[:words], len(translation.source_tokens) - 1)
+
+
+def links(alignment: np.ndarray, end: int) -> str:  # (T, S) -> T links at most
+    """`source-target` of each target token's largest weight, up to the source's end, which has no link."""
+    looked = alignment[:, : end + 1].argmax(axis=1)
     return " ".join(f"{source}-{target}" for target, source in enumerate(looked) if source != end)
 
 
