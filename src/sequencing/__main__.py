@@ -21,6 +21,7 @@ COMMANDS = {
     "export": Command("sequencing.commands.export", "the model folder that runs without PyTorch"),
     "report": Command("sequencing.commands.report", "one page: curves, samples, attention, numbers"),
     "watch": Command("sequencing.commands.watch", "follow a run on the terminal while it trains"),
+    "inspect": Command("sequencing.commands.inspect", "one page: search trees, attention, doubts, errors"),
     "plot attention": Command("sequencing.commands.plot_attention", "what a model looks at, as a picture"),
 }
 
