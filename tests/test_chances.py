@@ -31,7 +31,7 @@ def test_what_cannot_be_said_has_no_chance_and_nan_stays_nan() -> None:
     assert (found.probability, found.rank) == (0.0, 3) and found.entropy == pytest.approx(math.log(2))
     with np.errstate(invalid="ignore"):
         broken = chances_of(np.array([[0.0, np.nan]]), np.array([0]))[0]
-    assert math.isnan(broken.probability) and math.isnan(broken.entropy)
+    assert math.isnan(broken.log_prob) and math.isnan(broken.entropy)
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -44,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--level", choices=("words", "characters"), default="words", help="what is right or wrong")
     group.add_argument("--train", action="append", default=[], metavar="F", help="text that was learnt, target side")
     group.add_argument("--column", type=int, metavar="N", help="where --train is TSV: the target's column, from 1")
-    group.add_argument("--counts", metavar="F", help="instead of --train: token<tab>count, as `sequencing vocab` writes")
+    group.add_argument(
+        "--counts", metavar="F", help="instead of --train: token<tab>count, as `sequencing vocab` writes"
+    )
     add_device(parser)
     add_search_options(parser)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-WIDTH, LABEL, VALUE, ROW = 400, 92, 118, 21  # of the picture, of what stands left and right of the bars, of a bar
+WIDTH, LABEL, VALUE, ROW = 400, 100, 142, 21  # of the picture, of what stands left and right of the bars, of a bar
 
 
 class Bar(NamedTuple):

@@ -5,6 +5,7 @@ One pass over the whole text, which the house's laws make equal to a search's st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,11 +23,16 @@ class Chance(NamedTuple):
     """A token among all that could stand in its place."""
 
     token: int
-    probability: float
+    log_prob: float  # natural logarithm
     rank: int  # 1: the likeliest; of equal ones the lower id comes first
     entropy: float  # of all tokens' probabilities there, in nats: 0 is certain
     likeliest: int
     its_probability: float
+
+    @property
+    def probability(self) -> float:
+        """From 0 to 1."""
+        return math.exp(self.log_prob)
 
 
 class Look(NamedTuple):
@@ -45,8 +51,7 @@ class Told(NamedTuple):
     @property
     def log_prob(self) -> float:
         """Of the whole text; NaN where the model says that."""
-        with np.errstate(divide="ignore"):
-            return float(np.log([chance.probability for chance in self.chances]).sum())
+        return sum(chance.log_prob for chance in self.chances)
 
 
 @torch.inference_mode()
@@ -75,5 +80,5 @@ def chances_of(logits: np.ndarray, tokens: np.ndarray) -> list[Chance]:  # (T, V
     best = logits.argmax(axis=1)
     steps = np.arange(len(tokens))
     broken = np.isnan(log_probs).any(axis=1)
-    parts = (probs[steps, tokens], ranks, np.where(broken, np.nan, entropies), best, probs[steps, best])
+    parts = (log_probs[steps, tokens], ranks, np.where(broken, np.nan, entropies), best, probs[steps, best])
     return [Chance(*row) for row in zip(tokens.tolist(), *(part.tolist() for part in parts), strict=True)]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-from itertools import groupby
 from string import Template
 from typing import NamedTuple
 
 import numpy as np
 
-from sequencing.curves import number_text
 from sequencing.inspection.bars import Bar, bars_svg
 from sequencing.inspection.chances import Chance, Look
 from sequencing.inspection.error_groups import ErrorGroups, Group
@@ -23,10 +21,14 @@ from sequencing.prepare.report import rows_card, style, text
 
 DOUBTS = (0.9, 0.5, 0.1, 0.01)  # a token less likely than the n'th has at least n + 1 shades of doubt
 KINDS = {  # (who looks, at what) -> what it is called
-    ("target", "source"): "the target's tokens at the source's",
-    ("target", "target"): "the target's tokens at those before",
-    ("source", "source"): "the source's tokens at each other",
+    ("target", "source"): "The target's tokens at the source's",
+    ("target", "target"): "The target's tokens at those before",
+    ("source", "source"): "The source's tokens at each other",
 }
+READING = (
+    "Down the side stands who looks, a target's token before it is written; on top what is looked at: the source's "
+    "tokens, or <s> and the tokens before. The number is the mean of each row's largest weight."
+)
 
 
 class Names(NamedTuple):
@@ -65,7 +67,7 @@ def errors(groups: ErrorGroups) -> str:
     cells = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in numbers.items())
     one = groups.level.removesuffix("s")
     figures = [
-        figure(f"Edits by {groups.level} of the reference", lengths, lambda group: f"{group.sentences:,} sentences"),
+        figure(f"Edits by {groups.level} of the reference", lengths, of_sentences),
         figure(f"Wrong {groups.level} by their place", groups.places.groups(), lambda group: f"of {group.total:,}"),
     ]
     if seen := groups.seen.groups():
@@ -73,6 +75,11 @@ def errors(groups: ErrorGroups) -> str:
         figures.append(figure(title, seen, lambda group: f"of {group.total:,}"))
     head = f'<section class="numbers" aria-label="Numbers"><div class="card first"><dl>{cells}</dl></div></section>'
     return f'{head}<section><h2>Errors</h2><div class="grid">{"".join(figures)}</div></section>'
+
+
+def of_sentences(group: Group) -> str:
+    """How many sentences are in a group of them."""
+    return f"{group.sentences:,} sentence{'s' * (group.sentences != 1)}"
 
 
 def figure(title: str, groups: Sequence[Group], note: Callable[[Group], str]) -> str:
@@ -105,7 +112,7 @@ def tokens(title: str, said: TextOf, names: Names) -> str:
     """Each token with its probability, rank and entropy, coloured by doubt."""
     pairs = zip(said.tokens, said.told.chances, strict=True)
     items = "".join(token(name, chance, names.of([chance.likeliest])[0]) for name, chance in pairs)
-    total = f'<span class="value">{number_text(said.told.log_prob)}</span>' if said.told.chances else ""
+    total = f'<span class="value">{said.told.log_prob:.4f}</span>'
     return f'<h3>{text(title)}: log-probability {total}</h3><ol class="tokens">{items}</ol>'
 
 
@@ -114,7 +121,8 @@ def token(name: str, chance: Chance, likeliest: str) -> str:
     doubt = sum(not chance.probability >= edge for edge in DOUBTS)  # of NaN all
     other = f"<em>{text(token_label(likeliest))} {percent(chance.its_probability)}</em>" if chance.rank > 1 else ""
     return (
-        f'<li class="doubt{doubt}"><b dir="auto">{text(token_label(name))}</b><span>{percent(chance.probability)}</span>'
+        f'<li class="doubt{doubt}"><b dir="auto">{text(token_label(name))}</b>'
+        f"<span>{percent(chance.probability)}</span>"
         f"<span>rank {chance.rank:,}</span><span>{chance.entropy:.2f} nats</span>{other}</li>"
     )
 
@@ -131,13 +139,17 @@ def search(tree: Tree, names: Names) -> str:
     longest = max(node.step for node in tree.nodes)
     cut = f" Of {longest:,} steps the first {MOST_STEPS} are drawn." if longest > MOST_STEPS else ""
     rows = [
-        (f"{answer.score:.4f}", f"{answer.log_prob:.4f}", names.decode(answer.tokens) + f" ({CUT})" * (not answer.finished))
+        (
+            f"{answer.score:.4f}",
+            f"{answer.log_prob:.4f}",
+            names.decode(answer.tokens) + f" ({CUT})" * (not answer.finished),
+        )
         for answer in tree.answers
     ]
     answers = rows_card(["score", "log-probability", f"all {len(rows)} that ended"], rows)
     return (
         f'<h3>The search</h3><figure class="wide">{picture}</figure>'
-        f'<p class="muted">Columns are steps, likelier hypotheses stand above; below a token stands the log-probability '
+        '<p class="muted">Columns are steps, likelier hypotheses stand above; below a token stands the log-probability '
         f"so far, or after = the score of what ended. Thick: the answer. Dashed: dropped for likelier ones.{cut}</p>"
         f"<details><summary>All answers</summary>{answers}</details>"
     )
@@ -152,21 +164,24 @@ def attention(found: Inspected) -> str:
     looks = found.answer.told.looks
     labels = {"source": found.source_tokens, "target": found.answer.tokens}
     means = [labelled(look, labels) for look in looks if look.layer.rows != look.layer.columns]
-    groups = groupby(looks, key=lambda look: (look.layer.rows, look.layer.columns))
-    blocks = [f"<h4>{text(KINDS[kind])}</h4>{''.join(map(heads, of_kind))}" for kind, of_kind in groups]
+    kinds = {kind: [look for look in looks if (look.layer.rows, look.layer.columns) == kind] for kind in KINDS}
+    blocks = [
+        f'<h4>{text(KINDS[kind])}</h4><div class="layers">{"".join(map(heads, of_kind))}</div>'
+        for kind, of_kind in kinds.items()
+        if of_kind
+    ]
     count = sum(len(look.weights) for look in looks)
     return (
         f'<h3>Attention</h3><div class="pictures">{"".join(means)}</div>'
         f"<details><summary>Every head of every layer: {count} maps</summary>"
-        '<p class="muted">Down the side stands who looks, a target\'s token before it is written; on top what is looked '
-        f"at: the source's tokens, or &lt;s&gt; and the tokens before. The number is the mean of each row's largest weight.</p>"
+        f'<p class="muted">{text(READING)}</p>'
         f"{''.join(blocks)}"
         "</details>"
     )
 
 
 def labelled(look: Look, labels: dict[str, list[str]]) -> str:
-    """The mean of a layer's heads with names down the side and on top; numbers where there is not one for each token."""
+    """The mean of a layer's heads, with the tokens down the side and on top; numbers where they are not one for one."""
     weights = look.weights.mean(axis=0)
     sides = [
         names if len(names) == count else [str(place) for place in range(1, count + 1)]
@@ -184,4 +199,4 @@ def heads(look: Look) -> str:
         sharp = f"{np.nan_to_num(weights.max(axis=1)).mean():.2f}"
         title = f"{look.layer.name}, head {number}"
         pictures.append(f"<div>{thumbnail_svg(weights, title)}<span>head {number} · {sharp}</span></div>")
-    return f'<p class="muted">{text(look.layer.name)}</p><div class="heads">{"".join(pictures)}</div>'
+    return f'<div><p class="muted">{text(look.layer.name)}</p><div class="heads">{"".join(pictures)}</div></div>'
