@@ -12,6 +12,7 @@ from sequencing.records import visible
 
 MOST_STEPS = 60  # of a longer search the beginning is drawn
 ROW, GAP, NARROWEST = 34, 30, 44  # a node with its distance to the next, between two columns, of a column
+WIDE = 1.12 * CHARACTER  # of a token in bold
 WORDS = {KEPT: "kept", ENDED: "ended", CUT: "cut at the length limit", DROPPED: "dropped"}
 
 
@@ -24,7 +25,7 @@ def tree_svg(tree: Tree, tokens: dict[int, str], text: Callable[[list[int]], str
     places: dict[int, tuple[float, float, float]] = {}  # left, middle, width
     left = 4.0
     for column in columns:
-        width = max(NARROWEST, *(CHARACTER * label_width(labels[place]) + 14 for place in column))
+        width = max(NARROWEST, *(WIDE * label_width(labels[place]) + 14 for place in column))
         places |= {place: (left, ROW * (row + 0.5) + 4, width) for row, place in enumerate(column)}
         left += width + GAP
     width, height = left - GAP + 4, ROW * max(map(len, columns)) + 8
