@@ -13,10 +13,12 @@ from sequencing_np.cells import CELLS, linear_recurrence
 from sequencing_np.errors import ConfigError
 
 NATIVE = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-LIGHT = [name for name in CELLS if name not in NATIVE]
+RECURRENT = [*NATIVE, "gru_reset_first"]  # their gates wait for the state
+LIGHT = [name for name in CELLS if name not in RECURRENT]
 B, T, D, H = 3, 7, 5, 11
 each_cell = pytest.mark.parametrize("name", CELLS)
 each_light_cell = pytest.mark.parametrize("name", LIGHT)
+each_of_our_own = pytest.mark.parametrize("name", [*LIGHT, "gru_reset_first"])
 
 
 def cells(name: str, seed: int = 1) -> tuple[Any, Any]:
@@ -92,6 +94,36 @@ def test_the_light_cells_are_their_papers(name: str) -> None:
         same(tuple(upper.run(torch.tensor(x), tuple(map(torch.tensor, states)))), (said, (after[:, -1],)))
 
 
+def test_the_reset_gate_before_the_product() -> None:
+    """Cho et al. 2014, equations 5 to 8, a unit at a time; GRUCell, the reset gate after it, says another thing."""
+    ground, upper = cells("gru_reset_first")
+    own = weights(upper)
+    x, (state,) = drawn("gru_reset_first")
+    said = np.empty((B, T, H))
+    for row in range(B):
+        h = list(state[row])
+        for t in range(T):
+
+            def product(gate: int, unit: int, hidden: list[float], x: np.ndarray = x[row, t]) -> float:
+                place = gate * H + unit
+                return own["weight_ih_l0"][place] @ x + own["weight_hh_l0"][place] @ hidden + own["bias_ih_l0"][place]
+
+            reset = [logistic(product(0, unit, h)) for unit in range(H)]
+            update = [logistic(product(1, unit, h)) for unit in range(H)]
+            forgotten = [gate * unit for gate, unit in zip(reset, h, strict=True)]
+            new = [np.tanh(product(2, unit, forgotten)) for unit in range(H)]
+            h = [z * old + (1 - z) * fresh for z, old, fresh in zip(update, h, new, strict=True)]
+            said[row, t] = h
+    same(tuple(ground.run(x, (state,))), (said, (said[:, -1],)))
+    with torch.no_grad():
+        same(tuple(upper.run(torch.tensor(x), (torch.tensor(state),))), (said, (said[:, -1],)))
+    after = CELLS["gru"](**own, bias_hh_l0=np.zeros(3 * H)).run(x, (state,)).outputs
+    assert abs(after - said).max() > 0.1
+    for wrong in ({"bias_ih_l0": own["bias_ih_l0"][:-1]}, {"weight_hh_l0": own["weight_hh_l0"][:-3]}):
+        with pytest.raises(ConfigError):
+            CELLS["gru_reset_first"](**{**own, **wrong})
+
+
 @each_cell
 def test_in_parts_is_at_once(name: str) -> None:
     """The state that goes on is the state, not what was said: SSRU says relu(c) and goes on with c."""
@@ -158,7 +190,7 @@ def test_gates_that_are_shut() -> None:
         assert native.run(torch.tensor(x), (torch.tensor(state),)).outputs.item() == pytest.approx(2)
 
 
-@each_light_cell
+@each_of_our_own
 def test_under_autocast_the_states_keep_their_type(name: str) -> None:
     _, upper = cells(name)
     upper.float()
@@ -187,7 +219,7 @@ def test_how_a_cell_begins(name: str) -> None:
         assert 0.99 * limit < abs(gate).max() <= limit
         np.testing.assert_allclose(gate.std(), limit / 3**0.5, rtol=0.03)
         np.testing.assert_allclose(gate.mean(), 0, atol=0.03 * limit)
-    for gate in np.split(own["weight_hh_l0"], gates) if name in NATIVE else []:
+    for gate in np.split(own["weight_hh_l0"], gates) if name in RECURRENT else []:
         same(gate @ gate.T, np.eye(size), 1e-5)
     bias = sum(part for key, part in own.items() if key.startswith("bias"))
     expected = np.zeros_like(bias)

@@ -85,6 +85,35 @@ class GRUCell:
         return Ran(outputs, (h,))
 
 
+class ResetFirstGRUCell:
+    """Gated recurrent unit whose reset gate acts before the product: Cho et al. 2014, equations 5 to 8 (with biases).
+
+    That of the original framework and of TensorFlow. GRUCell is another function: neither's weights serve the other.
+    """
+
+    count, gates = 1, 3
+
+    def __init__(self, *, weight_ih_l0: np.ndarray, weight_hh_l0: np.ndarray, bias_ih_l0: np.ndarray) -> None:
+        require_cell(weight_ih_l0, weight_hh_l0, bias_ih_l0)
+        require_gates(weight_ih_l0, self.gates)
+        self.size = len(weight_ih_l0) // self.gates
+        self.input = Linear(weight=weight_ih_l0, bias=bias_ih_l0)
+        self.hidden = Linear(weight=weight_hh_l0[: 2 * self.size], bias=None)
+        self.reset = Linear(weight=weight_hh_l0[2 * self.size :], bias=None)
+
+    def run(self, x: np.ndarray, states: tuple[np.ndarray]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
+        (h,) = states
+        size = self.size
+        given = self.input(x)
+        outputs = np.empty((len(x), x.shape[1], size), dtype=given.dtype)
+        for t in range(x.shape[1]):
+            gates = sigmoid(given[:, t, : 2 * size] + self.hidden(h))
+            new = np.tanh(given[:, t, 2 * size :] + self.reset(gates[:, :size] * h))
+            h = new + gates[:, size:] * (h - new)
+            outputs[:, t] = h
+        return Ran(outputs, (h,))
+
+
 class LSTMCell:
     """Long short-term memory with forget gate: Gers et al. 2000."""
 
@@ -184,4 +213,5 @@ CELLS: dict[str, Any] = {
     "ssru": SSRUCell,
     "min_gru": MinGRUCell,
     "min_lstm": MinLSTMCell,
+    "gru_reset_first": ResetFirstGRUCell,
 }
