@@ -19,6 +19,7 @@ COMMANDS = {
     "vocab": Command("sequencing.commands.vocab", "build a vocabulary from text"),
     "average": Command("sequencing.commands.average", "one model from several"),
     "export": Command("sequencing.commands.export", "the model folder that runs without PyTorch"),
+    "import": Command("sequencing.commands.import_model", "a model of the first framework as a model folder"),
     "report": Command("sequencing.commands.report", "one page: curves, samples, attention, numbers"),
     "watch": Command("sequencing.commands.watch", "follow a run on the terminal while it trains"),
     "inspect": Command("sequencing.commands.inspect", "one page: search trees, attention, doubts, errors"),
