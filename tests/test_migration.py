@@ -4,6 +4,7 @@
 and in float64: it knows nothing of our parts. `arrays_of` names its weights as the framework's variable scopes do.
 """
 
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -346,11 +347,15 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.npz").write_bytes(b"no arrays at all")
     (tmp_path / "empty.npz").write_bytes(b"")
+    with zipfile.ZipFile(tmp_path / "letter.npz", "w") as archive:
+        archive.writestr("source/W", b"dear")
     middle = len(whole) // 2
     (tmp_path / "bits.npz").write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
-    for name in ("objects.npz", "one.npy", "cut.npz", "text.npz", "empty.npz", "bits.npz", "absent.npz", "."):
-        with pytest.raises(ModelError, match="give"):
+    names = ["objects.npz", "one.npy", "cut.npz", "text.npz", "empty.npz", "letter.npz", "bits.npz", "absent.npz", "."]
+    for name in names:
+        with pytest.raises(ModelError, match="give") as raised:
             migrate(tmp_path / name, source, target, 5)
+        assert "unsafely" not in str(raised.value), "no advice to load what may run"
 
 
 def test_vocabularies_that_are_others(tmp_path: Path) -> None:

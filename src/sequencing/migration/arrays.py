@@ -69,10 +69,14 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an .npz file. Nothing in it is run: an array of objects is an error."""
     try:
         with path.open("rb") as file:
-            arrays = np.load(file, allow_pickle=False)
-            if isinstance(arrays, np.ndarray):
-                raise ValueError("a single array")
-            return {name: arrays[name] for name in arrays.files}
+            if not zipfile.is_zipfile(file):
+                raise ValueError("no .npz, which is a zip archive, or a part of one")
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
+            arrays = {name: archive[name] for name in archive.files}
+        if strange := next((name for name, array in arrays.items() if not isinstance(array, np.ndarray)), None):
+            raise ValueError(f"{strange!r} in it is no array")
+        return arrays
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({reason(error)}); give the .npz of a model") from None
     except (ValueError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
