@@ -35,7 +35,9 @@ TWINS = {"arrays", "layers", "attention", "cells", "rnn", "model"}
 NATIVE = {"NumpyArrays": "TorchArrays"}  # twins that are named after their library
 BORROWED = {"LayerNorm", "RMSNorm"}  # PyTorch's own stand on the upper floor
 TRAINING = {"Dropout", "ShortProduct", "Speaking", "Unspoken"}  # nothing to run
-HEAVY = {"torch", "matplotlib", "sacrebleu", "sentencepiece", "tensorboard", "safetensors", "num2words"}
+HEAVY = {
+    "torch", "matplotlib", "sacrebleu", "sentencepiece", "tensorboard", "safetensors", "num2words", "optuna",
+}  # fmt: skip
 
 # The original framework's names and the contract's, each reached as `sequencing.NAME` from now on.
 KEPT = {

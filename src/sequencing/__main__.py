@@ -11,6 +11,7 @@ COMMANDS = {
     "fetch": Command("sequencing.commands.fetch", "a public corpus, with its licence, checked and unpacked"),
     "prepare": Command("sequencing.commands.prepare", "from files to a folder that training reads"),
     "train": Command("sequencing.commands.train", "learn; continues where a stopped run left off"),
+    "tune": Command("sequencing.commands.tune", "search for hyper-parameters, as runs that share a folder"),
     "translate": Command("sequencing.commands.translate", "one line out for each line in"),
     "score": Command("sequencing.commands.score", "how likely a model finds given translations"),
     "align": Command("sequencing.commands.align", "which source token each target token comes from"),
@@ -31,6 +32,7 @@ MISSING = {
     "torch": f"training needs PyTorch: {INSTALL} (without it, python -m sequencing_np runs an exported model)",
     "sacrebleu": f"BLEU and chrF need sacreBLEU: {INSTALL}",
     "sentencepiece": f"learning subwords needs SentencePiece: {INSTALL}",
+    "optuna": "searching for hyper-parameters needs Optuna: pip install 'sequencing-nn[tune]'",
     "matplotlib": f"pictures need Matplotlib: {INSTALL}",
 }
 

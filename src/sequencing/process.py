@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 from sequencing_np.errors import UsageError
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's mallopt
+PR_SET_PDEATHSIG = 1  # of Linux: linux/prctl.h
 
 
 def settle() -> None:
@@ -74,6 +75,24 @@ def leave_with(sentinel: int) -> None:
     """Ends this process once the one of the sentinel has ended."""
     wait([sentinel])
     os._exit(1)
+
+
+def ending_with_parent() -> Callable[[], None] | None:
+    """What a child is to call before its program begins: SIGTERM then comes to it when this process ends, killed even.
+
+    None where the system has nothing of the kind. To be called in the main thread: what counts is the end of it.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" else None
+    if prctl is None:
+        return None
+    parent = os.getpid()
+
+    def arrange() -> None:
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:  # it was too late
+            os._exit(1)
+
+    return arrange
 
 
 def cores() -> int:

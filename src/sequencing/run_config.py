@@ -159,9 +159,18 @@ def run_config(values: dict[str, Any], origin: Origin) -> RunConfig:
 
 
 def read_run_config(path: str | Path, settings: Iterable[str] = ()) -> RunConfig:
-    """The configuration in a TOML file (or in the config.json of a run) with `key=value` settings laid over it."""
+    """The configuration in a TOML file (or in the config.json of a run) with `key=value` settings laid over it.
+
+    The table [tune], which says what `sequencing tune` searches, may stand in the file; it is not read here.
+    """
     values, origin = (read_json if Path(path).suffix == ".json" else read_toml)(path)
-    values, folder = override(values, settings), Path(path).resolve().parent
+    values = override(values, settings)
+    values.pop("tune", None)
+    return resolved(values, origin, Path(path).resolve().parent)
+
+
+def resolved(values: dict[str, Any], origin: Origin, folder: Path) -> RunConfig:
+    """The configuration that these values are, all paths made absolute; relative ones begin in the folder."""
     config = run_config(with_prepared(values, folder), origin)
     sides = {name: getattr(config.vocab, name) for name in ("source", "target")}
     found = {name: replace(side, file=str(folder / side.file)) for name, side in sides.items() if side.file}
