@@ -508,7 +508,51 @@ def test_two_processes_share_the_trials_and_the_best_trains(tmp_path: Path) -> N
     for trial in found["trials"]:
         scores = [record["loss"] for record in dev_records(folder / "trials" / f"{trial['number']:04d}")]
         assert trial["state"] == "done" and trial["score"] == min(scores) and len(scores) == 2
+        left = {each.name for each in (folder / "trials" / f"{trial['number']:04d}").iterdir() if each.is_dir()}
+        assert left == {"best", "last"}
     assert main(["train", str(folder / "best.toml"), "--run", str(tmp_path / "best")]) == 0
     best = folder / "trials" / f"{found['best']:04d}"
     assert [r["loss"] for r in dev_records(tmp_path / "best")] == [r["loss"] for r in dev_records(best)]
     assert (tmp_path / "best/last/weights.safetensors").read_bytes() == (best / "last/weights.safetensors").read_bytes()
+
+
+LIVES = """
+import os, random, signal, sys, time
+from pathlib import Path
+from sequencing.tuning import search
+from sequencing.tuning.settings import read_plan
+from test_tuning import Formula
+
+path, folder, once = Path(sys.argv[1]), Path(sys.argv[2]), random.Random(7)
+search.attend = Formula(lambda config, step: time.sleep(0.005))
+killed = 0
+while True:
+    life = os.fork()
+    if not life:
+        sys.stderr = open(os.devnull, "w")
+        search.tune(read_plan(path, []), folder)
+        os._exit(0)
+    time.sleep(once.uniform(0.0, 0.1 * 1.05**killed))  # longer and longer: it comes to an end on any machine
+    os.kill(life, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(life, 0)[1])
+    if code == 0:
+        break
+    assert code == -signal.SIGKILL, code
+    killed += 1
+print(killed)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each life is a fork of a process that has PyTorch")
+def test_killed_at_any_moment_it_finds_the_same(formula, tmp_path: Path) -> None:
+    """The search, that is, with a formula for its trainings."""
+    path = write(tmp_path, (TUNE + SPACE).replace("none", "median").replace("trials = 8", "trials = 14"))
+    formula()
+    tune(read_plan(path, []), tmp_path / "whole")
+    paths = os.pathsep.join([environment()["PYTHONPATH"], str(Path(__file__).parent)])
+    words = [sys.executable, "-c", LIVES, str(path), str(tmp_path / "killed")]
+    done = subprocess.run(words, capture_output=True, env={**environment(), "PYTHONPATH": paths}, timeout=120)
+    assert done.returncode == 0 and int(done.stdout) >= 10, done.stderr.decode()
+    assert result(tmp_path / "killed") == result(tmp_path / "whole")
+    assert (tmp_path / "killed/best.toml").read_bytes() == (tmp_path / "whole/best.toml").read_bytes()

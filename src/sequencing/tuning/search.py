@@ -5,6 +5,7 @@ Any number of processes do this in one folder at once. A trial belongs to whoeve
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -83,6 +84,7 @@ def tune(plan: Plan, folder: Path, options: Sequence[str] = ()) -> list[str]:
         work(search)
         with journal.lock:
             found = write_results(journal, folder, metric)
+        sweep(folder, found)
         ended = sum(row.ended for row in found)
         if asked:
             raise Stopped(f"stopped after {ended} of {plan.size()} trials; the same command continues {folder}")
@@ -122,6 +124,7 @@ def work(search: Search) -> None:
             if outcome is None:
                 return
             found = told(search, claimed, outcome)
+            sweep(search.folder, found)
         best = best_of(found, search.journal.sign)
         say(line(found[claimed.number], search.metric, best))
         failed += outcome.state == "failed"
@@ -180,6 +183,13 @@ def attempt(search: Search, claimed: Claimed) -> Outcome | None:
         if end.code > 0 and end.code != STOPPED:
             return Outcome("failed", follow.seconds, reason)
     return Outcome("failed", follow.seconds, reason)
+
+
+def sweep(folder: Path, found: Sequence[Row]) -> None:
+    """Trials that have ended keep their models; what was needed to go on with them is many times larger, and goes."""
+    for row in found:
+        if row.ended:
+            shutil.rmtree(folder / "trials" / f"{row.number:04d}" / "checkpoints", ignore_errors=True)
 
 
 class Follow:
