@@ -406,6 +406,16 @@ def test_where_all_trials_fail(formula, tmp_path, code, kind, words) -> None:
         assert {trial["state"] for trial in result(tmp_path / "t")["trials"]} == {"done"}
 
 
+def test_what_is_drawn_lies_on_the_steps(formula, tmp_path) -> None:
+    space = "[tune.space]\ntrain.label_smoothing = { low = 0.0, high = 0.27, step = 0.05 }\n"
+    space += "train.accumulate = { low = 2, high = 9, step = 3 }\n"
+    formula()
+    tune(read_plan(write(tmp_path, TUNE + space), ["tune.trials=20"]), tmp_path / "t")
+    drawn = [trial["values"] for trial in result(tmp_path / "t")["trials"]]
+    assert {values["train.label_smoothing"] for values in drawn} <= {0.0, 0.05, 0.1, 0.15, 0.2, 0.25}
+    assert {values["train.accumulate"] for values in drawn} == {2, 5, 8}
+
+
 def test_values_that_do_not_go_together_are_a_failed_trial(formula, tmp_path) -> None:
     space = '[tune.space]\ntrain.lora.rank = { choices = [0, 4] }\ntrain.init.from_run = { choices = ["", "x"] }\n'
     with pytest.raises(ConfigError, match=r"the value 4 does not fit: .*set init.from_run"):

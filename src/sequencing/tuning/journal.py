@@ -167,7 +167,10 @@ def chosen(plan: Plan, params: dict[str, Any]) -> dict[str, Any]:
     values = {}
     for key, part in plan.space.items():
         value = params[key]
-        values[key] = part.choices[labels(part).index(value)] if isinstance(part, Choices) else value
+        if isinstance(part, Choices):
+            values[key] = part.choices[labels(part).index(value)]
+        else:
+            values[key] = round(value, 12) if part.step else value  # 0.15, not 0.15000000000000002
     return values
 
 
