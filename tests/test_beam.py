@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequencing_np.beam import LENGTH_PENALTIES, BeamFeedBack
+from sequencing_np.beam import BeamFeedBack
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import SearchError
 from sequencing_np.feedback import Hypothesis, SampleFeedBack
 from sequencing_np.limits import Limits
+from sequencing_np.ranking import LENGTH_PENALTIES, Ranking
 from table_decoder import SPECIAL, Table, TableDecoder, random_table
 
 FLOORS = ["numpy", "torch"]
@@ -43,8 +44,8 @@ class Search(NamedTuple):
 
     def feedback(self, alignments: bool = False) -> BeamFeedBack:
         limits = Limits(0.0, self.limit, shortest=self.shortest)
-        options = {"length_penalty": self.penalty, "alpha": self.alpha, "n_best": self.n_best}
-        return BeamFeedBack(SPECIAL, self.size, limits, **options, alignments=alignments)
+        ranking = Ranking(self.penalty, self.alpha)
+        return BeamFeedBack(SPECIAL, self.size, limits, ranking=ranking, n_best=self.n_best, alignments=alignments)
 
     def score(self, log_prob: float, length: int) -> float:
         return log_prob / FORMULAS[self.penalty](length, self.alpha)
@@ -331,4 +332,5 @@ def test_alignments_go_with_their_words() -> None:
 )
 def test_what_cannot_be_searched(options: dict[str, object], words: str) -> None:
     with pytest.raises(SearchError, match=words):
-        BeamFeedBack(SPECIAL, **options)  # type: ignore[arg-type]
+        ranking = {name: options.pop(name) for name in ("length_penalty", "alpha") if name in options}
+        BeamFeedBack(SPECIAL, ranking=Ranking(**ranking), **options)  # type: ignore[arg-type]

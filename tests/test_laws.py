@@ -31,13 +31,14 @@ from architectures import (
 from sequencing.model import Model as TorchModel
 from sequencing_np.attention import ATTENTIONS
 from sequencing_np.batch import pad
-from sequencing_np.beam import LENGTH_PENALTIES, BeamFeedBack
+from sequencing_np.beam import BeamFeedBack
 from sequencing_np.config import Origin, to_dict
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import ModelError
 from sequencing_np.feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler, TrainingFeedBack, sentence_keys
 from sequencing_np.limits import Limits
 from sequencing_np.model import DECODERS, ENCODERS, build_model, model_config
+from sequencing_np.ranking import LENGTH_PENALTIES, Ranking
 from sequencing_np.state import Memory, Output, State, select
 from sequencing_np.weights import nest
 
@@ -52,7 +53,7 @@ SEARCHES: dict[str, Callable[[], FeedBack[Answers]]] = {
     "drawn": lambda: SampleFeedBack(SPECIAL, LIMITS, pick=Sampler(sentence_keys(5, 0, 512), 1.5, 11, 0.9)),
     **{
         f"beam {name}": lambda name=name: BeamFeedBack(  # type: ignore[misc]
-            SPECIAL, 4, LIMITS, length_penalty=name, alpha=0.7, n_best=3, alignments=True
+            SPECIAL, 4, LIMITS, ranking=Ranking(name, 0.7), n_best=3, alignments=True
         )
         for name in LENGTH_PENALTIES
     },
@@ -258,7 +259,7 @@ def test_a_sentence_of_nothing_harms_nobody(index: int, floor: str) -> None:
 def test_a_beam_of_one_is_greedy(index: int) -> None:
     _, model, _, memory = case(index, "numpy")
     for name in LENGTH_PENALTIES:
-        beam = dynamic_decode(model.decoder, memory, BeamFeedBack(SPECIAL, 1, LIMITS, length_penalty=name))
+        beam = dynamic_decode(model.decoder, memory, BeamFeedBack(SPECIAL, 1, LIMITS, ranking=Ranking(name)))
         greedy = dynamic_decode(model.decoder, memory, SampleFeedBack(SPECIAL, LIMITS))
         assert words(beam) == words(greedy)
         for a, b in zip(chain(*beam), chain(*greedy), strict=True):

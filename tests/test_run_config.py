@@ -16,9 +16,9 @@ from sequencing.loss import NORMALIZERS
 from sequencing.optim import OPTIMIZERS, SCHEDULES, TEACHER_RATES
 from sequencing.run_config import LEVELS, DataConfig, RunConfig, located, read_run_config, run_config, saved
 from sequencing.train.settings import PRECISIONS, check_settings
-from sequencing_np.beam import LENGTH_PENALTIES
 from sequencing_np.config import Origin, override
 from sequencing_np.errors import ConfigError
+from sequencing_np.ranking import LENGTH_PENALTIES
 
 MINIMAL = '[data]\ntrain = ["train.tsv"]\n[train]\nsteps = 10\n'
 

@@ -116,6 +116,7 @@ from sequencing_np.errors import ConfigError
 from sequencing_np.feedback import SampleFeedBack, TrainingFeedBack
 from sequencing_np.limits import Limits
 from sequencing_np.model import build_model, model_config
+from sequencing_np.ranking import Ranking
 from sequencing_np.state import Output, State
 from sequencing_np.weights import nest
 from small_runs import files, small
@@ -295,7 +296,7 @@ def test_certain_and_impossible_words(size: int) -> None:
     fork[[SPECIAL.eos, 4]] = np.log([0.4, 0.6])
     said = {(): fork, (4,): sure, (4, 5): sure, (4, 5, 5): end}
     decoder = TableDecoder(lambda sentence, words: said.get(words, end))
-    feedback = BeamFeedBack(SPECIAL, size, Limits(0, 9), length_penalty="none", n_best=size)
+    feedback = BeamFeedBack(SPECIAL, size, Limits(0, 9), ranking=Ranking("none"), n_best=size)
     (answers,) = dynamic_decode(decoder, decoder.memory([2]), feedback)
     assert answers[0].tokens == [4, 5, 5] and answers[0].log_prob == pytest.approx(np.log(0.6))
     possible = [answer for answer in answers if np.isfinite(answer.log_prob)]

@@ -5,11 +5,13 @@ What leaves for the host are a few numbers a row: the best ids of a step and the
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from sequencing_np.arrays import Best
+from sequencing_np.arrays import Best, Kept
 
 
 class TorchArrays:
@@ -32,7 +34,9 @@ class TorchArrays:
         logits = logits.detach()
         total = torch.logsumexp(logits, dim=1)
         if len(banned):
-            logits = logits.index_fill(1, self.native(banned), -torch.inf)
+            where = self.native(banned)
+            fill = logits.masked_fill if banned.ndim == 2 else partial(logits.index_fill, 1)
+            logits = fill(where, -torch.inf)
         found = torch.topk(logits, min(k + 1, logits.shape[1]), dim=1)  # one more shows a tie across the border
         values, ids = self.host(found.values), self.host(found.indices)
         order = np.lexsort((ids, -values), axis=1)
@@ -49,14 +53,15 @@ class TorchArrays:
         chosen = logits.gather(-1, self.native(ids)[..., None])[..., 0]
         return self.host(chosen - torch.logsumexp(logits, dim=-1)).astype(np.float64)
 
-    def draw(self, logits: Tensor, uniform: np.ndarray, top_k: int, top_p: float) -> np.ndarray:  # (R, V), (R,) -> (R,)
+    def draw(self, logits: Tensor, uniform: np.ndarray, kept: Kept) -> np.ndarray:  # (R, V), (R,) -> (R,)
         """One id a row by inverting the cumulative distribution at `uniform`, most probable ids first."""
         ranked, order = torch.sort(logits.detach(), dim=1, descending=True, stable=True)
         probs = torch.softmax(ranked, dim=1)
         cumulative = torch.cumsum(probs, dim=1)
-        keep = (cumulative - probs < top_p) & (probs > 0)  # the nucleus: the smallest set that reaches top_p
-        if top_k:
-            keep[:, top_k:] = False
+        least = (kept.share * probs[:, :1]).clamp(min=max(kept.least, torch.finfo(probs.dtype).tiny))
+        keep = (cumulative - probs < kept.mass) & (probs >= torch.minimum(least, probs[:, :1]))
+        if kept.most:
+            keep[:, kept.most :] = False
         reach = (cumulative * keep).amax(dim=1) * self.native(uniform).to(cumulative.dtype)
         rank = torch.minimum((cumulative <= reach[:, None]).sum(dim=1), (keep.sum(dim=1) - 1).clamp(min=0))
         return self.host(order.gather(1, rank[:, None])[:, 0])

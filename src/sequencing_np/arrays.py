@@ -22,6 +22,15 @@ class Best(NamedTuple):
     ids: np.ndarray  # (R, k) int64
 
 
+class Kept(NamedTuple):
+    """Among which ids a draw is made; the likeliest always is one of them."""
+
+    most: int = 0  # so many of the likeliest; 0: all
+    mass: float = 1.0  # the smallest set of the likeliest that has this probability (Holtzman et al. 2020)
+    share: float = 0.0  # at least this share of the likeliest one's probability: min-p (Nguyen et al. 2024)
+    least: float = 0.0  # at least this probability: epsilon (Hewitt et al. 2022, section 3.1)
+
+
 class Arrays(Protocol):
     """What a search needs from an array library."""
 
@@ -30,7 +39,7 @@ class Arrays(Protocol):
     def join(self, parts: list[Array]) -> Array: ...
     def best(self, logits: Array, k: int, banned: np.ndarray) -> Best: ...
     def log_prob(self, logits: Array, ids: np.ndarray) -> np.ndarray: ...
-    def draw(self, logits: Array, uniform: np.ndarray, top_k: int, top_p: float) -> np.ndarray: ...
+    def draw(self, logits: Array, uniform: np.ndarray, kept: Kept) -> np.ndarray: ...
 
 
 class NumpyArrays:
@@ -46,11 +55,14 @@ class NumpyArrays:
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def best(self, logits: np.ndarray, k: int, banned: np.ndarray) -> Best:  # (R, V) -> (R, k), (R, k)
-        """The k most probable ids of each row, those in `banned` left out after the softmax."""
+        """The k most probable ids of each row, those in `banned` left out after the softmax.
+
+        `banned` holds ids, (N,), or says of each row which it may not say, (R, V) bool.
+        """
         total = log_sum_exp(logits)
         if len(banned):
             logits = logits.copy()
-            logits[:, banned] = -np.inf
+            logits[banned if banned.ndim == 2 else (slice(None), banned)] = -np.inf
         ids = top_ids(logits, k)
         chosen = np.take_along_axis(logits, ids, axis=1) - total[:, None]
         return Best(chosen.astype(np.float64), ids)
@@ -60,16 +72,16 @@ class NumpyArrays:
         chosen = np.take_along_axis(logits, ids[..., None], axis=-1)[..., 0]
         return (chosen - log_sum_exp(logits)).astype(np.float64)
 
-    def draw(self, logits: np.ndarray, uniform: np.ndarray, top_k: int, top_p: float) -> np.ndarray:
-        # (R, V), (R,) -> (R,)
+    def draw(self, logits: np.ndarray, uniform: np.ndarray, kept: Kept) -> np.ndarray:  # (R, V), (R,) -> (R,)
         """One id a row by inverting the cumulative distribution at `uniform`, most probable ids first."""
         order = np.argsort(-logits, axis=1, kind="stable")
         ranked = np.take_along_axis(logits, order, axis=1)
         probs = np.exp(ranked - log_sum_exp(ranked)[:, None])
         cumulative = np.cumsum(probs, axis=1)
-        keep = (cumulative - probs < top_p) & (probs > 0)  # the nucleus: the smallest set that reaches top_p
-        if top_k:
-            keep[:, top_k:] = False
+        least = np.maximum(np.maximum(kept.least, kept.share * probs[:, :1]), np.finfo(probs.dtype).tiny)
+        keep = (cumulative - probs < kept.mass) & (probs >= np.minimum(least, probs[:, :1]))
+        if kept.most:
+            keep[:, kept.most :] = False
         reach = (cumulative * keep).max(axis=1) * uniform
         rank = np.minimum((cumulative <= reach[:, None]).sum(axis=1), np.maximum(keep.sum(axis=1) - 1, 0))
         return np.take_along_axis(order, rank[:, None], axis=1)[:, 0]

@@ -12,9 +12,10 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from sequencing_np.arrays import Arrays
+from sequencing_np.arrays import Arrays, Kept
 from sequencing_np.errors import SearchError
 from sequencing_np.limits import Limits
+from sequencing_np.rules import Rules, check_rules
 from sequencing_np.special import Special
 from sequencing_np.state import Array, Memory, Output
 
@@ -81,18 +82,28 @@ def mix(x: np.ndarray) -> np.ndarray:  # (...) uint64 -> (...) uint64
 
 
 class Sampler:
-    """A pick that draws: softmax(logits / temperature), of the `top_k` likeliest ids and the nucleus of mass `top_p`.
+    """A pick that draws: softmax(logits / temperature), of the ids that `top_k`, `top_p`, `min_p` and `epsilon` keep.
 
     What a sentence draws at a step is a function of its key and the step: neither its batch mates nor the floor
-    change it. Nucleus: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section 3.1.
+    change it. What they keep: `Kept`.
     """
 
-    def __init__(self, keys: np.ndarray, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> None:
+    def __init__(
+        self,
+        keys: np.ndarray,  # (B,) uint64
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        epsilon: float = 0.0,
+    ) -> None:
         if not 0 < temperature < 1e6:
             raise SearchError(f"temperature {temperature}: must be above 0; for the likeliest word use greedy search")
         if top_k < 0 or not 0 < top_p <= 1:
             raise SearchError(f"top_k {top_k}, top_p {top_p}: top_k is 0 (all) or more, top_p above 0 and at most 1")
-        self.keys, self.temperature, self.top_k, self.top_p = keys, temperature, top_k, top_p  # keys (B,) uint64
+        if not (0 <= min_p <= 1 and 0 <= epsilon <= 1):
+            raise SearchError(f"min_p {min_p}, epsilon {epsilon}: both are from 0 (all) to 1 (the likeliest alone)")
+        self.keys, self.temperature, self.kept = keys, temperature, Kept(top_k, top_p, min_p, epsilon)
         self.steps = 0
 
     def __call__(self, arrays: Arrays, logits: Array, banned: np.ndarray, sentences: np.ndarray) -> Choice:
@@ -102,8 +113,8 @@ class Sampler:
         uniform = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
         scaled = logits / self.temperature
         if len(banned):
-            scaled[:, banned] = -np.inf
-        ids = arrays.draw(scaled, uniform, self.top_k, self.top_p)
+            scaled[arrays.native(banned) if banned.ndim == 2 else (slice(None), banned)] = -np.inf
+        ids = arrays.draw(scaled, uniform, self.kept)
         return Choice(ids, arrays.log_prob(logits[:, None], ids[:, None])[:, 0])
 
 
@@ -111,6 +122,14 @@ def banned_ids(special: Special, before_end: bool) -> np.ndarray:
     """Ids that no search may choose: PAD and BOS always, EOS while the answer is too short."""
     ids = ({special.pad, special.bos} - {special.eos}) | ({special.eos} if before_end else set())
     return np.array(sorted(ids), dtype=np.int64)
+
+
+def banned_rows(special: Special, size: int, before_end: np.ndarray) -> np.ndarray:  # (R,) bool -> (R, V) bool
+    """The same for each row of a batch, of a vocabulary of so many ids."""
+    banned = np.zeros((len(before_end), size), dtype=bool)
+    banned[:, banned_ids(special, False)] = True
+    banned[before_end, special.eos] = True
+    return banned
 
 
 class TrainingFeedBack:
@@ -177,7 +196,8 @@ class SampleFeedBack:
     """Searches one answer a sentence: greedy (`argmax`), or drawn by a `Sampler`; finished sentences leave the batch.
 
     `prefix` forces the first words of each sentence (they may differ in number); they are scored like the others.
-    The result holds a list of one Hypothesis for each sentence, an empty one where the model answered NaN.
+    The result holds a list of one Hypothesis for each sentence, an empty one where the model answered NaN or nothing
+    that keeps the `rules` could be said.
     """
 
     def __init__(
@@ -187,10 +207,11 @@ class SampleFeedBack:
         *,
         pick: Pick = argmax,
         prefix: Sequence[Sequence[int]] | None = None,
+        rules: Sequence[Rules] | None = None,
         alignments: bool = False,
     ) -> None:
         self.special, self.limits, self.pick, self.alignments = special, limits, pick, alignments
-        self.prefix = prefix
+        self.prefix, self.rules = prefix, list(rules or ())
 
     def start(self, arrays: Arrays, memory: Memory) -> Turn:
         self.arrays = arrays
@@ -202,27 +223,43 @@ class SampleFeedBack:
         for row, words in enumerate(forced):
             self.forced[row, : len(words)] = words
         self.limit = np.maximum(self.limits.of(mask), (self.forced >= 0).sum(axis=1) + 1)
+        self.least = self.limits.least_of(mask)
+        if self.rules:
+            check_rules(self.rules, len(mask))
+            self.limit = np.maximum(self.limit, [rules.least + 1 for rules in self.rules])
+        self.states = [rules.start() for rules in self.rules]  # (B) a sentence each
         self.said: list[Said] = []
         self.live = np.arange(len(mask))
         return Turn(arrays.native(np.full((len(mask), 1), self.special.bos, dtype=np.int64)))
 
     def next(self, output: Output) -> Turn:
         logits, step = output.logits[:, -1], len(self.said)
-        banned = banned_ids(self.special, step < self.limits.shortest)
-        ids, log_probs = self.pick(self.arrays, logits, banned, self.live)
+        ids, log_probs = self.pick(self.arrays, logits, self.banned(logits.shape[1]), self.live)
         if step < self.forced.shape[1]:
             forced = self.forced[self.live, step]
             ids = np.where(forced >= 0, forced, ids)
             log_probs = self.arrays.log_prob(logits[:, None], ids[:, None])[:, 0]
         weights = self.arrays.host(output.alignment)[:, -1] if self.alignments else None
         self.said.append(Said(self.live, ids, log_probs, weights))
-        go_on = (ids != self.special.eos) & (step + 1 < self.limit[self.live]) & ~np.isnan(log_probs)
+        for sentence, token in zip(self.live, ids.tolist(), strict=True) if self.rules else ():
+            self.states[sentence] = self.rules[sentence].next(self.states[sentence], token)
+        go_on = (ids != self.special.eos) & (step + 1 < self.limit[self.live]) & np.isfinite(log_probs)
         keep = np.flatnonzero(go_on)
         if not len(keep):
             return Turn(None)
         rows = None if len(keep) == len(self.live) else self.arrays.native(keep)
         self.live = self.live[keep]
         return Turn(self.arrays.native(ids[keep, None]), rows, rows)
+
+    def banned(self, size: int) -> np.ndarray:  # -> (N,) ids, or (R, V) bool
+        """What may not come next."""
+        early = len(self.said) < self.least[self.live]
+        if not self.rules and (early.all() or not early.any()):
+            return banned_ids(self.special, bool(early.all()))
+        banned = banned_rows(self.special, size, early)
+        for row, sentence in enumerate(self.live) if self.rules else ():
+            self.rules[sentence].forbid(self.states[sentence], banned[row])
+        return banned
 
     def result(self) -> list[list[Hypothesis]]:
         found: list[list[Hypothesis]] = []
@@ -239,5 +276,9 @@ class SampleFeedBack:
             ended = words[-1] == self.special.eos
             paid = alignment[begin:end] if alignment is not None else None
             best = Hypothesis(words[:-1] if ended else words, total / len(words), total, own, paid, ended)
-            found.append([] if np.isnan(total) else [best])
+            found.append([best] if np.isfinite(total) and self.keeps_rules(len(found), ended) else [])
         return found
+
+    def keeps_rules(self, sentence: int, ended: bool) -> bool:
+        """Whether an answer that was cut at its limit keeps the rules; one that ended does."""
+        return ended or not self.rules or self.rules[sentence].done(self.states[sentence])

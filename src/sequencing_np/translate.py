@@ -5,7 +5,7 @@ Works with a model of either floor. It knows which search is wanted (SearchConfi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,17 +15,21 @@ import numpy as np
 
 from sequencing_np.arrays import Arrays
 from sequencing_np.batch import PadIds, in_order, length_batches, make_batch, pad
-from sequencing_np.beam import LENGTH_PENALTIES, BeamFeedBack
+from sequencing_np.beam import BeamFeedBack
 from sequencing_np.config import choose, require
 from sequencing_np.decode import Decoder, dynamic_decode
+from sequencing_np.diverse import DiverseBeamFeedBack
 from sequencing_np.errors import DataError
 from sequencing_np.feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler, TrainingFeedBack, sentence_keys
 from sequencing_np.limits import Limits
 from sequencing_np.model import build_model
 from sequencing_np.model_folder import read_model_folder
+from sequencing_np.ranking import LENGTH_PENALTIES, Ranking
+from sequencing_np.rules import Rules
 from sequencing_np.state import Memory
 from sequencing_np.vocab import Vocabulary
 from sequencing_np.weights import nest
+from sequencing_np.wishes import Wishes, rules_of
 
 
 @dataclass(frozen=True)
@@ -35,25 +39,44 @@ class SearchConfig:
     beam: int = 5  # hypotheses kept; 1 is greedy
     length_penalty: str = "average"  # a row of LENGTH_PENALTIES: what a log-probability is divided by
     alpha: float = 1.0  # its exponent
+    word_reward: float = 0.0  # added to the log-probability for each token
+    coverage: float = 0.0  # weight of the penalty for source tokens that were not looked at
+    patience: float = 1.0  # answers are finished until there are this many times the beam
+    groups: int = 1  # of a beam whose groups are to differ
+    diversity: float = 0.5  # what it costs a group to say what another has said
+    no_repeats: int = 0  # so many tokens in a row come once at most; 0: they may
     n_best: int = 1  # answers wanted, at most `beam`
     sample: bool = False  # draw one answer instead of searching for the best
     temperature: float = 1.0  # of a draw
     top_k: int = 0  # draw from the k likeliest ids; 0: all
     top_p: float = 1.0  # draw from the nucleus of this mass
+    min_p: float = 0.0  # draw from ids with this share of the likeliest one's probability
+    epsilon: float = 0.0  # draw from ids with this probability
     seed: int = 1  # of the draws
     batch_tokens: int = 4096  # padded source tokens x hypotheses in one batch
     alignments: bool = False  # keep the attention of each token
     max_length: int = 0  # longest answer in tokens; 0: as the model saw in training
+    min_length: int = 0  # shortest answer in tokens
+    min_ratio: float = 0.0  # the same, for each token of the source
+    max_ratio: float = 0.0  # longest answer for each token of the source; 0: as in training
 
     def __post_init__(self) -> None:
         require(1 <= self.beam <= 1000, f"beam {self.beam}: must be from 1 (greedy) to 1000")
         choose(LENGTH_PENALTIES, self.length_penalty, "length_penalty")
         require(0 <= self.alpha < 100, f"alpha {self.alpha}: must be 0 or more; 1 is usual")
+        require(abs(self.word_reward) < 1e6, f"word_reward {self.word_reward}: must be a number; 0 is none")
+        for name in ("coverage", "diversity", "no_repeats", "min_length", "min_ratio", "max_ratio"):
+            require(0 <= getattr(self, name) < 1e6, f"{name} {getattr(self, name)}: must be 0 or more")
+        require(0 < self.patience <= 1000, f"patience {self.patience}: must be above 0 and at most 1000")
+        divided = 1 <= self.groups <= self.beam and self.beam % self.groups == 0
+        require(divided, f"groups {self.groups}: must divide the beam, which is {self.beam}")
         require(1 <= self.n_best <= self.beam, f"n_best {self.n_best}: must be from 1 to the beam size {self.beam}")
         require(not self.sample or self.n_best == 1, "sample draws one answer a sentence: n_best must be 1")
         require(0 < self.temperature < 1e6, f"temperature {self.temperature}: must be above 0")
         require(self.top_k >= 0, f"top_k {self.top_k}: must be 0 (all) or more")
         require(0 < self.top_p <= 1, f"top_p {self.top_p}: must be above 0 and at most 1")
+        require(0 <= self.min_p <= 1, f"min_p {self.min_p}: must be from 0 (all) to 1")
+        require(0 <= self.epsilon <= 1, f"epsilon {self.epsilon}: must be from 0 (all) to 1")
         require(self.batch_tokens >= 1, f"batch_tokens {self.batch_tokens}: must be 1 or more")
         require(self.max_length >= 0, f"max_length {self.max_length}: must be 0 (the model's) or more")
 
@@ -133,32 +156,62 @@ class Translator:
         return cls(build_model(parts.config, nest(weights)), parts.source_vocab, parts.target_vocab, parts.limits)
 
     def translate(
-        self, lines: Sequence[str], search: SearchConfig = SearchConfig(), first: int = 0
+        self,
+        lines: Sequence[str],
+        search: SearchConfig = SearchConfig(),
+        first: int = 0,
+        wishes: Sequence[Wishes] | None = None,
     ) -> list[Translation]:
         """One Translation for each line, in the same order. A blank line is answered without asking the model.
 
-        `first` is the place of the first line in the text: draws depend on it.
+        `first` is the place of the first line in the text: draws depend on it. `wishes`, one for each line, say what
+        the answer may and must say; where nothing that keeps them is found, there is no answer.
         """
+        rules = self.rules(lines, wishes, search, first)
         encoded = [self.read(line, number) for number, line in enumerate(lines, first + 1)]
         asked = [row for row, line in enumerate(lines) if line.strip()]
         lengths = np.array([len(encoded[row]) for row in asked], dtype=np.int64)
         keys = sentence_keys(search.seed, first, len(lines))[asked]
         groups = []
         for positions in length_batches(lengths, max(search.batch_tokens // search.beam, 1)):
-            found = self.search([encoded[asked[position]] for position in positions], search, keys[positions])
+            rows = [asked[position] for position in positions]
+            own = rules and [rules[row] for row in rows]
+            found = self.search([encoded[row] for row in rows], search, keys[positions], own)
             groups.append((positions, found))
         hypotheses: dict[int, list[Hypothesis]] = dict(zip(asked, in_order(groups, len(asked)), strict=True))
         return [self.say(line, encoded[row], hypotheses.get(row)) for row, line in enumerate(lines)]
 
     def stream(
-        self, lines: Iterable[str], search: SearchConfig = SearchConfig(), window: int = 4096
+        self,
+        lines: Iterable[str],
+        search: SearchConfig = SearchConfig(),
+        window: int = 4096,
+        wishes: Callable[[str], Wishes] | None = None,
     ) -> Iterator[Translation]:
-        """The same for any number of lines in bounded memory: `window` of them are sorted and searched together."""
+        """The same for any number of lines in bounded memory: `window` of them are sorted and searched together.
+
+        `wishes` is asked once for each line, in their order.
+        """
         lines = iter(lines)
         first = 0
         while part := list(islice(lines, window)):
-            yield from self.translate(part, search, first)
+            yield from self.translate(part, search, first, wishes and [wishes(line) for line in part])
             first += len(part)
+
+    def rules(
+        self, lines: Sequence[str], wishes: Sequence[Wishes] | None, search: SearchConfig, first: int
+    ) -> list[Rules] | None:
+        """The rules of lines; None where there are none. A DataError tells the line."""
+        if wishes is None and not search.no_repeats:
+            return None
+        wishes = [Wishes()] * len(lines) if wishes is None else wishes
+        if len(wishes) != len(lines):
+            raise DataError(f"{len(lines)} lines and wishes for {len(wishes)} of them; give each its own")
+        if search.beam == 1 or search.sample:
+            for number, each in enumerate(wishes, first + 1):
+                if each.include:
+                    raise DataError(f"line {number}: what must be said is found by a beam of 2 or more, not greedily")
+        return rules_of(wishes, self.target_vocab, search.no_repeats)
 
     def read(self, line: str, number: int) -> list[int]:
         """The ids of a line; a DataError tells its number."""
@@ -168,34 +221,48 @@ class Translator:
             raise DataError(f"line {number}: {error}") from None
 
     def search(
-        self, sources: Sequence[Sequence[int]], search: SearchConfig, keys: np.ndarray
-    ) -> list[list[Hypothesis]]:  # keys (B,)
+        self,
+        sources: Sequence[Sequence[int]],
+        search: SearchConfig,
+        keys: np.ndarray,  # (B,)
+        rules: Sequence[Rules] | None = None,
+    ) -> list[list[Hypothesis]]:
         """One batch of ids; the keys are for draws."""
         padded = pad(sources, self.source_vocab.special.pad)
         with quiet():
             memory = self.model.encode(padded.ids, padded.mask)
-            return dynamic_decode(self.model.decoder, memory, self.feedback(search, keys))
+            return dynamic_decode(self.model.decoder, memory, self.feedback(search, keys, rules))
 
-    def feedback(self, search: SearchConfig, keys: np.ndarray) -> FeedBack[list[list[Hypothesis]]]:  # keys (B,)
+    def feedback(
+        self, search: SearchConfig, keys: np.ndarray, rules: Sequence[Rules] | None = None
+    ) -> FeedBack[list[list[Hypothesis]]]:  # keys (B,)
         """The feedback that a SearchConfig asks for."""
-        special = self.target_vocab.special
-        limits = self.limits
-        if search.max_length:
-            limits = replace(limits, factor=0.0, constant=search.max_length, longest=search.max_length)
+        special, limits = self.target_vocab.special, self.limits_of(search)
+        common: dict[str, Any] = {"rules": rules, "alignments": search.alignments}
         if search.sample:
-            pick = Sampler(keys, search.temperature, search.top_k, search.top_p)
-            return SampleFeedBack(special, limits, pick=pick, alignments=search.alignments)
+            pick = Sampler(keys, search.temperature, search.top_k, search.top_p, search.min_p, search.epsilon)
+            return SampleFeedBack(special, limits, pick=pick, **common)
         if search.beam == 1:
-            return SampleFeedBack(special, limits, alignments=search.alignments)
-        return BeamFeedBack(
-            special,
-            search.beam,
-            limits,
-            length_penalty=search.length_penalty,
-            alpha=search.alpha,
-            n_best=search.n_best,
-            alignments=search.alignments,
-        )
+            return SampleFeedBack(special, limits, **common)
+        ranking = Ranking(search.length_penalty, search.alpha, search.word_reward, search.coverage)
+        options = {**common, "ranking": ranking, "n_best": search.n_best, "patience": search.patience}
+        if search.groups > 1:
+            options |= {"groups": search.groups, "diversity": search.diversity}
+            return DiverseBeamFeedBack(special, search.beam, limits, **options)
+        return BeamFeedBack(special, search.beam, limits, **options)
+
+    def limits_of(self, search: SearchConfig) -> Limits:
+        """How long answers may be: as the model says, but for what the search does."""
+        own = self.limits
+        least = {"shortest": max(own.shortest, search.min_length), "share": max(own.share, search.min_ratio)}
+        limits = replace(own, **least)  # type: ignore[arg-type]
+        if search.max_ratio:
+            limits = replace(limits, factor=search.max_ratio, constant=0)
+        if search.max_length and search.max_ratio:
+            return replace(limits, longest=search.max_length)
+        if search.max_length:
+            return replace(limits, factor=0.0, constant=search.max_length, longest=search.max_length)
+        return limits
 
     def say(self, line: str, ids: Sequence[int], hypotheses: list[Hypothesis] | None) -> Translation:
         """Hypotheses as text; None stands for a line that was not asked."""

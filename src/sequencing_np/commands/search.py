@@ -6,11 +6,11 @@ What is not given stays as it is in the configuration they are laid over. Knows 
 import argparse
 from dataclasses import fields, replace
 
-from sequencing_np.beam import LENGTH_PENALTIES
 from sequencing_np.errors import ConfigError, UsageError
+from sequencing_np.ranking import LENGTH_PENALTIES
 from sequencing_np.translate import SearchConfig
 
-SAMPLING = ("temperature", "top_k", "top_p", "seed")
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "epsilon", "seed")
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,18 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--beam", type=int, metavar="K", help="hypotheses kept; 1 is greedy search")
     group.add_argument("--length-penalty", choices=LENGTH_PENALTIES, help="what a log-probability is divided by")
     group.add_argument("--alpha", type=float, metavar="A", help="exponent of the length penalty")
+    group.add_argument("--word-reward", type=float, metavar="R", help="added to the log-probability for each token")
+    group.add_argument("--coverage", type=float, metavar="B", help="weight of what looking at no source token costs")
+    group.add_argument("--patience", type=float, metavar="P", help="finish P times as many answers as the beam holds")
+    group.add_argument("--groups", type=int, metavar="G", help="of the beam, that are to differ")
+    group.add_argument("--diversity", type=float, metavar="D", help="what it costs a group to say what another said")
+    group.add_argument("--no-repeats", type=int, metavar="N", help="no N tokens in a row come twice; 0: they may")
     group.add_argument("--max-length", type=int, metavar="N", help="tokens of the longest answer; 0: as in training")
+    group.add_argument("--min-length", type=int, metavar="N", help="tokens of the shortest answer")
+    group.add_argument(
+        "--max-ratio", type=float, metavar="X", help="tokens of the longest answer for each of the source"
+    )
+    group.add_argument("--min-ratio", type=float, metavar="X", help="tokens of the shortest, for each of the source")
     group.add_argument("--batch-tokens", type=int, metavar="N", help="source tokens x beam searched at once")
 
 
@@ -30,6 +41,10 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--temperature", type=float, metavar="T", help="below 1 sharper, above 1 flatter")
     group.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens; 0: from all")
     group.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens of mass P")
+    group.add_argument(
+        "--min-p", type=float, metavar="P", help="from tokens with P times the likeliest one's probability"
+    )
+    group.add_argument("--epsilon", type=float, metavar="P", help="from tokens with at least this probability")
     group.add_argument("--seed", type=int, metavar="N", help="of the draws")
 
 

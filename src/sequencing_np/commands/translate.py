@@ -1,13 +1,15 @@
 """Translate lines of text: one line out for each line in, blank for blank, in their order."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import repeat
 
 from sequencing_np.answers import Columns, JSONLines, Layout, NBest
 from sequencing_np.commands.search import add_sampling_options, add_search_options, search_config
 from sequencing_np.commands.streams import WINDOW, Lines, Passing, add_output_option, write_output
-from sequencing_np.errors import SearchError, UsageError
+from sequencing_np.errors import DataError, SearchError, UsageError
 from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.wishes import Glossary, Wishes, read_wishes
 
 EXAMPLES = """
 examples:
@@ -47,7 +49,37 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--json", action="store_true", help="write one JSON object a line")
     add_search_options(parser)
+    add_wish_options(parser)
     add_sampling_options(parser)
+
+
+def add_wish_options(parser: argparse.ArgumentParser) -> None:
+    """What answers may and must say."""
+    group = parser.add_argument_group("wishes", "phrases are read as targets are; no answer is given that breaks one")
+    group.add_argument("--include", action="append", metavar="TEXT", help="must be said; may be given several times")
+    group.add_argument("--exclude", action="append", metavar="TEXT", help="must not be said; the same")
+    glossary = "lines `source<tab>target[<tab>another form]`: where the left stands in a line, the right must be said"
+    group.add_argument("--glossary", metavar="F", help=glossary)
+    keys = 'for each line of the input a JSON object with any of "include", "exclude", "begin" and "allowed"'
+    group.add_argument("--wishes", metavar="F", help=keys)
+
+
+def wishes_of(arguments: argparse.Namespace) -> Callable[[str], Wishes] | None:
+    """What is asked for each line, in their order; None where nothing is."""
+    given = (arguments.include, arguments.exclude, arguments.glossary, arguments.wishes)
+    if not any(given):
+        return None
+    always = Wishes(tuple((text,) for text in arguments.include or ()), tuple(arguments.exclude or ()))
+    glossary = Glossary.read(arguments.glossary) if arguments.glossary else Glossary([])
+    own = read_wishes(arguments.wishes) if arguments.wishes else repeat(Wishes())
+
+    def wishes(line: str) -> Wishes:
+        mine = next(own, None)
+        if mine is None:
+            raise DataError(f"{arguments.wishes}: has fewer lines than the input; give one for each, or an empty one")
+        return always.and_those(glossary.wishes(line)).and_those(mine)
+
+    return wishes
 
 
 def translate(translator: Translator, search: SearchConfig, arguments: argparse.Namespace) -> None:
@@ -58,9 +90,10 @@ def translate(translator: Translator, search: SearchConfig, arguments: argparse.
     if window < 1:
         raise UsageError(f"--window {window}: must be 1 or more")
     unanswered: list[int] = []
+    wishes = wishes_of(arguments)
 
     def said() -> Iterator[str]:
-        stream = Passing(arguments.output).each(translator.stream(lines, search, window))
+        stream = Passing(arguments.output).each(translator.stream(lines, search, window, wishes))
         for number, translation in enumerate(stream):
             if not translation.answers:
                 unanswered.append(number + 1)
@@ -70,9 +103,12 @@ def translate(translator: Translator, search: SearchConfig, arguments: argparse.
     write_output(arguments.output, said())
     if unanswered:
         first = ", ".join(map(str, unanswered[:3]))
+        why, advice = "the model said NaN", "Look at the metrics of its training"
+        if wishes is not None or search.no_repeats:
+            why, advice = "nothing was found that keeps all wishes", "Wish for less, or search with a larger --beam"
         raise SearchError(
-            f"{len(unanswered)} of {lines.count} lines have no answer, as the model said NaN (first: line {first}); "
-            "they are empty. Look at the metrics of its training"
+            f"{len(unanswered)} of {lines.count} lines have no answer, as {why} (first: line {first}); they are empty. "
+            + advice
         )
 
 
