@@ -42,7 +42,7 @@ HEAVY = {
 # The original framework's names and the contract's, each reached as `sequencing.NAME` from now on.
 KEPT = {
     "Vocab", "build_vocab", "LookUpOp", "StackBidirectionalRNNEncoder", "StackRNNEncoder", "Attention",
-    "TrainingFeedBack", "SampleFeedBack", "BeamFeedBack", "AttentionRNNDecoder", "dynamic_decode",
+    "TrainingFeedBack", "RLTrainingFeedBack", "SampleFeedBack", "BeamFeedBack", "AttentionRNNDecoder", "dynamic_decode",
     "Memory", "State", "Output", "select", "optimistic_restore",
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ from sequencing import run_config as module
 from sequencing.evaluate import METRICS
 from sequencing.loss import NORMALIZERS
 from sequencing.optim import OPTIMIZERS, SCHEDULES, TEACHER_RATES
+from sequencing.policy import OBJECTIVES
 from sequencing.run_config import LEVELS, DataConfig, RunConfig, located, read_run_config, run_config, saved
 from sequencing.train.settings import PRECISIONS, check_settings
 from sequencing_np.config import Origin, override
@@ -29,6 +30,7 @@ SAMPLES: dict[str, Any] = {  # the setting that names a row -> the table
     "train.schedule.type": SCHEDULES,
     "train.teacher.type": TEACHER_RATES,
     "train.precision": PRECISIONS,
+    "train.objective.type": OBJECTIVES,
     "vocab.source.level": dict.fromkeys(LEVELS),
     "vocab.target.level": dict.fromkeys(LEVELS),
     "search.length_penalty": LENGTH_PENALTIES,
@@ -77,6 +79,21 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "train.lora.on": [[]],
     "train.distill.weight": [0, 1.1],
     "train.distill.temperature": [0, -1.0],
+    "train.objective.type": ["reinforced", ""],
+    "train.objective.reward": ["bleuu", "", "nowhere:f"],
+    "train.objective.samples": [0, -1],
+    "train.objective.burn_in": [-1, 5],
+    "train.objective.increment": [-1],
+    "train.objective.cross_entropy": [-0.1],
+    "train.objective.entropy": [-0.1],
+    "train.objective.near": [-0.1, 0.5],
+    "train.objective.longest": [0.9],
+    "train.objective.length_guard": [-0.1],
+    "train.objective.repetition_guard": [-0.1],
+    "train.objective.sharpness": [0, -1.0],
+    "train.objective.baseline_size": [0],
+    "train.objective.baseline_rate": [0, -1.0],
+    "train.objective.workers": [-1],
     "train.clip": [-1],
     "train.label_smoothing": [-0.1, 1.0],
     "train.r_drop": [-0.1],
@@ -102,7 +119,8 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
 ANYTHING = {  # fields of which every value of their type may be, or is tried elsewhere
     "train.same_bits", "train.trackers", "train.teacher.per_sentence", "train.teacher.draw", "vocab.joint",
     "train.init.from_run", "train.init.freeze", "train.distill.teacher", "vocab.source.delimiter",
-    "vocab.source.file", "train.device", "data.prepared",
+    "vocab.source.file", "train.device", "data.prepared", "train.objective.start", "train.objective.dropout",
+    "train.objective.with_target",
 }  # fmt: skip
 
 

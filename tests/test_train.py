@@ -631,7 +631,7 @@ def test_a_run_that_diverges_says_so_and_saves_nothing_of_it(tmp_path: Path, mon
         sound = losses_of(*given)
         return sound._replace(cross_entropy=sound.cross_entropy * np.nan) if next(calls) == 6 else sound
 
-    monkeypatch.setattr(update, "losses_of", spoilt)
+    monkeypatch.setattr(update, "step_losses", spoilt)
     with pytest.raises(SearchError, match="diverged: at step 8"):
         train(small(tmp_path, "train.log_every=4"), tmp_path / "run")
     assert latest_checkpoint(tmp_path / "run") is None

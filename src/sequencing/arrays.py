@@ -24,7 +24,8 @@ class TorchArrays:
         return torch.from_numpy(np.ascontiguousarray(host)).to(self.device, non_blocking=True)
 
     def host(self, array: Tensor) -> np.ndarray:
-        return array.detach().cpu().numpy()
+        known = array.float() if array.dtype == torch.bfloat16 else array  # a type that NumPy has not
+        return known.detach().cpu().numpy()
 
     def join(self, parts: list[Tensor]) -> Tensor:  # T x (R, 1, D) -> (R, T, D)
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
@@ -65,3 +66,15 @@ class TorchArrays:
         reach = (cumulative * keep).amax(dim=1) * self.native(uniform).to(cumulative.dtype)
         rank = torch.minimum((cumulative <= reach[:, None]).sum(dim=1), (keep.sum(dim=1) - 1).clamp(min=0))
         return self.host(order.gather(1, rank[:, None])[:, 0])
+
+    def draw_any(self, logits: Tensor, uniform: np.ndarray, banned: np.ndarray) -> np.ndarray:
+        # (R, V), (R,), (N,) -> (R,)
+        """One id a row by inverting the cumulative distribution at `uniform`, in the order of the ids."""
+        probs = torch.softmax(logits.detach(), dim=1, dtype=torch.promote_types(logits.dtype, torch.float32)).double()
+        if len(banned):
+            probs[:, self.native(banned)] = 0
+        cumulative = torch.cumsum(probs, dim=1)
+        last = cumulative[:, -1]
+        reach = torch.minimum(last * self.native(uniform), torch.nextafter(last, torch.zeros_like(last)))
+        found = torch.searchsorted(cumulative, reach[:, None], right=True)[:, 0]
+        return self.host(found.clamp(max=logits.shape[1] - 1))

@@ -47,10 +47,14 @@ class Taught(NamedTuple):
         """The same at some of the places."""
         return self._replace(features=self.features[part])
 
-    def lesson(self, logits: Tensor) -> Lesson:  # (P, N, V)
-        """What it costs to differ from this."""
+    def logits(self) -> Tensor:  # (N, V)
+        """What it says."""
         known = self.features
         if self.weight is not None:
             with torch.autocast(known.device.type, enabled=False):
                 known = functional.linear(known, self.weight, self.bias)
-        return lesson(logits, known, self.temperature)
+        return known
+
+    def lesson(self, logits: Tensor) -> Lesson:  # (P, N, V)
+        """What it costs to differ from this."""
+        return lesson(logits, self.logits(), self.temperature)

@@ -36,6 +36,10 @@ class Wanted(NamedTuple):
         """The same at some of the places."""
         return self._replace(ids=self.ids[part], taught=self.taught and self.taught.at(part))
 
+    def judged(self, logits: Tensor) -> Judged:  # (P, N, V)
+        """What logits cost at all of the places."""
+        return judged(logits, self)
+
 
 class Judged(NamedTuple):
     """What some logits cost, and how that changes with each of them."""
@@ -102,7 +106,7 @@ class OfLogits(torch.autograd.Function):
         gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
         parts = []
         for part in slices(logits, logits.shape[2]):
-            found = judged(logits[:, part], wanted.at(part))
+            found = wanted.at(part).judged(logits[:, part])
             parts.append(torch.stack(found[:2]))
             if gradient is not None:
                 gradient[:, part] = found.slope
@@ -135,7 +139,7 @@ class OfFeatures(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             for part in slices(x, len(weight)):
                 logits = functional.linear(short_x[:, part], short_weight, short_bias)
-                found = judged(logits, wanted.at(part))
+                found = wanted.at(part).judged(logits)
                 parts.append(torch.stack(found[:2]))
                 if by_x is not None:
                     slope = found.slope.to(logits.dtype)

@@ -215,13 +215,18 @@ def located(data: DataConfig, folder: Path) -> DataConfig:
 
 
 def with_models(train: TrainConfig, folder: Path) -> TrainConfig:
-    """The same settings with absolute paths of other models."""
-    init, distill = train.init, train.distill
+    """The same settings with absolute paths of other models, and of a reward."""
+    init, distill, objective = train.init, train.distill, train.objective
     if init.from_run:
         init = replace(init, from_run=str(folder / init.from_run))
     if distill.teacher:
         distill = replace(distill, teacher=str(folder / distill.teacher))
-    return replace(train, init=init, distill=distill)
+    if objective.start:
+        objective = replace(objective, start=str(folder / objective.start))
+    place, colon, function = objective.reward.rpartition(":")
+    if place.endswith(".py"):
+        objective = replace(objective, reward=f"{folder / place}{colon}{function}")
+    return replace(train, init=init, distill=distill, objective=objective)
 
 
 def saved(config: RunConfig) -> dict[str, Any]:

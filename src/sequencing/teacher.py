@@ -30,12 +30,15 @@ class Teacher:
     def __init__(self, model: Any, special: Special, share: float, temperature: float) -> None:
         self.model, self.special, self.share, self.temperature = model, special, share, temperature
 
-    @torch.no_grad()
     def teach(self, batch: Batch, places: Tensor) -> Taught:  # (N,)
         """What it says at some places of the target, counted through its rows."""
+        return self.read(batch, TrainingFeedBack(batch.target, self.special), places)
+
+    @torch.no_grad()
+    def read(self, batch: Batch, feedback: TrainingFeedBack, places: Tensor) -> Taught:  # (N,)
+        """What it says at some places of what a feedback lets it read, counted through its rows."""
         decoder = self.model.decoder
         memory = self.model.encode(batch.source, batch.source_mask)
-        feedback = TrainingFeedBack(batch.target, self.special)
         output = dynamic_decode(decoder if decoder.copy else Unspoken(decoder), memory, feedback)
         features = output.logits.flatten(0, 1)[places]
         if decoder.copy:
@@ -50,6 +53,7 @@ def load_teacher(
     share: float,
     temperature: float,
     device: str = "auto",
+    place: str = "train.distill.teacher",
 ) -> Teacher:
     """The teacher in a model folder, or in a run. ConfigError where its ids stand for other texts."""
     teacher = load_translator(folder_or_run, device)
@@ -58,7 +62,7 @@ def load_teacher(
     ):
         if without_counts(mine.to_json()) != without_counts(known.to_json()):
             raise ConfigError(
-                f"train.distill.teacher {folder_or_run}: its {side} vocabulary is another one ({len(known):,} ids, "
+                f"{place} {folder_or_run}: its {side} vocabulary is another one ({len(known):,} ids, "
                 f"here {len(mine):,}{difference(mine, known)}). A teacher must speak of the same ids: set "
                 f"vocab.{side}.file to the {side}.vocab.json of its folder"
             )

@@ -86,6 +86,44 @@ class DistillConfig:
 
 
 @dataclass(frozen=True)
+class ObjectiveConfig:
+    """What is made small. All but cross entropy learn from what whole answers, drawn from the model, are worth."""
+
+    type: str = "cross_entropy"  # a row of OBJECTIVES in `sequencing.policy`
+    reward: str = "bleu"  # a row of REWARDS in `sequencing.rewards`, delta_bleu, or module:function, file.py:function
+    samples: int = 5  # answers a sentence
+    burn_in: int = 0  # steps of cross entropy alone before the model speaks (`increment`)
+    increment: int = 0  # steps after which it says one token more at the end of each target; 0: all from the start
+    cross_entropy: float = 0.0  # the weight of the whole target's cross entropy beside the reward
+    entropy: float = 0.0  # the weight of the entropy, which is to stay large
+    near: float = 0.0  # the weight of the divergence from the model `start`, which is to stay small
+    start: str = ""  # that model: a run or model folder, relative to the configuration file
+    dropout: bool = False  # while the encoder reads and the answers are learnt from; never while they are drawn
+    longest: float = 1.5  # an answer is cut, and earns nothing, at so many times its target and ten tokens
+    length_guard: float = 0.0  # what is lost by another length than the target's, a share of it
+    repetition_guard: float = 0.0  # what is lost by pairs of tokens said again, a share of all
+    sharpness: float = 0.005  # of minimum_risk (Shen et al. 2016, equation 9: alpha)
+    with_target: bool = True  # of minimum_risk: the target is a candidate too
+    baseline_size: int = 128  # of reinforce: the width of the baseline
+    baseline_rate: float = 1e-3  # its learning rate: it has an optimiser (Adam) of its own
+    workers: int = 0  # processes that count rewards; 0: the training's own
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "baseline_size"):
+            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
+        for name in ("burn_in", "increment", "cross_entropy", "entropy", "near", "length_guard", "repetition_guard"):
+            require(getattr(self, name) >= 0, f"{name} {getattr(self, name)}: must be 0 (none) or more")
+        require(self.workers >= 0, f"workers {self.workers}: must be 0 (none) or more")
+        for name in ("sharpness", "baseline_rate"):
+            require(getattr(self, name) > 0, f"{name} {getattr(self, name)}: must be above 0")
+        require(self.longest >= 1, f"longest {self.longest}: must be 1 or more, or right answers would be cut")
+        several = self.increment > 0 or not self.burn_in
+        require(several, f"burn_in {self.burn_in}: says when the model begins to speak; set increment too")
+        both = bool(self.start) or not self.near
+        require(both, f"near {self.near}: stays near another model; name it as objective.start, or set near = 0")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """How to learn, and when to stop: whichever of steps, epochs, minutes and patience comes first."""
 
@@ -111,6 +149,7 @@ class TrainConfig:
     init: InitConfig = field(default_factory=InitConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     average: float = 0.0  # decay of the exponential moving average that is validated and saved; 0: none
     validate_every: int = 500  # steps
     validate_sentences: int = 1000  # of dev, for decoding; the loss is taken over all of it

@@ -27,6 +27,7 @@ _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "feedback": ("TrainingFeedBack", "SampleFeedBack", "Sampler", "Hypothesis"),
     "ranking": ("Ranking",),
     "rules": ("Rules",),
+    "mixer": ("RLTrainingFeedBack",),
     "beam": ("BeamFeedBack",),
     "diverse": ("DiverseBeamFeedBack",),
     "decode": ("dynamic_decode",),

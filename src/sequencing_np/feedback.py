@@ -137,13 +137,13 @@ class TrainingFeedBack:
 
     With `teacher_rate` 1 the decoder reads the whole target in one parallel step. Below 1 it goes word by word, and
     each next word is the target's with probability `teacher_rate`, else the decoder's own, chosen by `pick` (Bengio
-    et al. 2015). The number of steps is always the target's length, so losses fit at any rate.
-    The result is the Output of all steps, (B, T, ...).
+    et al. 2015). The number of steps is always the target's length, so losses fit at any rate. There may be several
+    targets a sentence, as neighbouring rows: they share its memory. The result is the Output of all steps, (R, T, ...).
     """
 
     def __init__(
         self,
-        target: np.ndarray,  # (B, T) ids that end with EOS, without BOS
+        target: np.ndarray,  # (R, T) ids that end with EOS, without BOS; R is B, or a multiple of it
         special: Special,
         teacher_rate: float = 1.0,
         *,
@@ -162,12 +162,15 @@ class TrainingFeedBack:
     def start(self, arrays: Arrays, memory: Memory) -> Turn:
         self.arrays, self.outputs = arrays, []
         begin = np.full((len(self.target), 1), self.special.bos, dtype=np.int64)
+        sentences = len(memory.mask)
+        each = len(self.target) // sentences if sentences else 1
+        rows = None if each == 1 else arrays.native(np.repeat(np.arange(sentences), each))
         if self.generator is None or self.teacher_rate == 1:
             self.taught = np.ones(0, dtype=bool)
-            return Turn(arrays.native(np.concatenate([begin, self.target[:, :-1]], axis=1)))
+            return Turn(arrays.native(np.concatenate([begin, self.target[:, :-1]], axis=1)), rows)
         shape = (len(self.target), 1 if self.per_sentence else self.target.shape[1])
         self.taught = np.broadcast_to(self.generator.random(shape) < self.teacher_rate, self.target.shape)
-        return Turn(arrays.native(begin))
+        return Turn(arrays.native(begin), rows)
 
     def next(self, output: Output) -> Turn:
         self.outputs.append(output)

@@ -48,8 +48,7 @@ def train(config: RunConfig, folder: str | Path, accept_changed_data: bool = Fal
                 run(session, asked)
             finally:
                 session.saver.waited()
-                for log in session.logs.values():
-                    log.close()
+                session.close()
 
 
 def run(session: Session, asked: list[int]) -> None:

@@ -23,6 +23,7 @@ class Losses(NamedTuple):
 
     whole: Tensor  # ()  with all that is added to it: what is made small
     cross_entropy: Tensor  # ()
+    told: Tensor | None = None  # (TOLD,)  of samples, where it learns from them
 
 
 def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Losses:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from sequencing.data.sampling import START, BatchStream, Position, SamplingOptions
 from sequencing.distributed import Ranks
@@ -34,6 +35,8 @@ from sequencing.train.checkpoint import (
     save_checkpoint,
 )
 from sequencing.train.logging import Log, MetricsLog, Progress, Silence
+from sequencing.train.critic import Critic, critic_of
+from sequencing.train.logging import Log, MetricsLog, Progress, Silence, TensorBoardLog
 from sequencing.train.material import Say, as_lists, gather, limits_of, same_data
 from sequencing.train.settings import check_settings, same_run
 from sequencing.train.tally import Tally
@@ -73,11 +76,25 @@ class Session:
     saver: Saver = dataclasses.field(default_factory=Saver)
     adapted: dict[str, LowRankLinear] = dataclasses.field(default_factory=dict)  # layers with low-rank parts, by name
     teacher: Teacher | None = None
+    critic: Critic | None = None  # where it learns from rewards
     ranks: Ranks = dataclasses.field(default_factory=Ranks)
 
     @property
     def model(self) -> Model:
         return self.translator.model  # type: ignore[return-value]
+
+    @property
+    def learning(self) -> nn.Module:
+        """All whose gradients are summed: the model, and a baseline beside it."""
+        baseline = self.critic and self.critic.baseline
+        return nn.ModuleList([self.model, baseline]) if baseline else self.model
+
+    def close(self) -> None:
+        """Close what is open: logs, and processes that count rewards."""
+        if self.critic:
+            self.critic.close()
+        for log in self.logs.values():
+            log.close()
 
     def model_folder(self) -> ModelFolder:
         """The model as it is saved."""
@@ -99,6 +116,8 @@ class Session:
         }
         if self.average:
             arrays["average"] = {str(k): mean.cpu().numpy() for k, mean in enumerate(self.average.mean)}
+        if self.critic:
+            arrays |= self.critic.arrays()
         arrays = {name: copied(part) for name, part in arrays.items()}
         state = {
             "step": self.step,
@@ -139,6 +158,8 @@ class Session:
             self.average.steps = state["average_steps"]
             for k, mean in enumerate(self.average.mean):
                 mean.copy_(torch.from_numpy(arrays["average"][str(k)].copy()))
+        if self.critic:
+            self.critic.restore(arrays)
         self.step, self.position = state["step"], Position(*state["position"])
         self.seconds, self.looked = state["seconds"], state["looked"]
         self.plateaus = state.get("plateaus", 0)  # older checkpoints have none
@@ -222,6 +243,7 @@ def open_session(
         as_lists(material.prints),
         adapted=adapted,
         teacher=teacher,
+        critic=critic_of(config, model, material.vocabs),
         ranks=ranks,
     )
     facts = machine() | {"parameters": sum(parameter.numel() for parameter in model.parameters())}

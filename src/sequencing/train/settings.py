@@ -9,7 +9,9 @@ import torch
 from sequencing.evaluate import METRICS, check_tokenizer
 from sequencing.loss import NORMALIZERS
 from sequencing.optim import OPTIMIZERS, TEACHER_RATES, check_schedule
+from sequencing.policy import OBJECTIVES
 from sequencing.records import write_json
+from sequencing.rewards import check_reward
 from sequencing.run_config import RunConfig, run_config, saved
 from sequencing.train.checkpoint import checkpoint_folders
 from sequencing.train.trackers import check_trackers
@@ -35,6 +37,7 @@ def check_settings(config: RunConfig) -> None:
     choose(METRICS, train.select, "train.select")
     choose(TEACHER_RATES, train.teacher.type, "train.teacher.type")
     choose(PRECISIONS, train.precision, "train.precision")
+    check_objective(config)
     if train.bleu_tokenize:
         check_tokenizer(train.bleu_tokenize)
     check_schedule(train)
@@ -43,6 +46,31 @@ def check_settings(config: RunConfig) -> None:
         raise ConfigError("model.decoder.copy: source and target must share their ids; set vocab.joint = true")
     if not (train.steps or train.epochs or train.minutes or (train.patience and config.data.dev)):
         raise ConfigError("training would never end: set train.steps, train.epochs, train.minutes or train.patience")
+
+
+def check_objective(config: RunConfig) -> None:
+    """ConfigError where the objective does not exist, or would not do what was asked."""
+    train, objective = config.train, config.train.objective
+    row = choose(OBJECTIVES, objective.type, "train.objective.type")
+    check_reward(objective.reward)
+    if row.weights is None:
+        return
+    if objective.samples < row.samples:
+        raise ConfigError(
+            f"train.objective.samples = {objective.samples}: {objective.type} compares samples; "
+            f"give {row.samples} or more"
+        )
+    taught = {
+        "r_drop": train.r_drop,
+        "coverage": train.coverage,
+        "distill.teacher": train.distill.teacher,
+        "teacher.rate": train.teacher.rate != 1 or train.teacher.type != "constant",
+    }
+    if wrong := [name for name, given in taught.items() if given]:
+        raise ConfigError(
+            f"train.{wrong[0]}: is of the taught tokens' cross entropy, and train.objective.type = {objective.type!r} "
+            "learns from the model's own answers; leave one of them out"
+        )
 
 
 def begin_folder(folder: Path) -> None:
@@ -65,6 +93,7 @@ def same_run(config: RunConfig, folder: Path) -> None:
         values, _ = read_json(path)
         before, now = (saved(part) for part in (run_config(values, Origin(str(path))), config))
         for side in (before, now):
+            side["train"]["objective"].pop("workers")
             side["train"] = {key: value for key, value in side["train"].items() if key not in FREE}
             side["train"]["init"] = {"freeze": side["train"]["init"]["freeze"]}  # the rest is for a new run alone
             side.pop("search")

@@ -7,11 +7,16 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from sequencing.distributed import Ranks
 from sequencing_np.batch import Batch, padding_share
 from sequencing_np.errors import SearchError
+
+TOLD = ("untaught", "samples", "reward", "different", "own", "entropy", "error", "said", "wanted")
+"""Sums over samples: target tokens without cross entropy; samples, their rewards, how many differ from those before
+them; tokens that the model chose, their entropy in nats, the baseline's squared error; tokens said, and to be said."""
 
 
 class Stepped(NamedTuple):
@@ -19,6 +24,7 @@ class Stepped(NamedTuple):
 
     loss: Tensor  # () nats, label smoothing included, of all its batches
     gradient_norm: Tensor  # ()
+    told: Tensor | None = None  # (TOLD,)
 
 
 class Tally:
@@ -26,6 +32,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.loss: Tensor | float = 0.0
+        self.told: Tensor | None = None
         self.norm: Tensor | float = 0.0
         self.tokens, self.steps, self.padding, self.batches = 0, 0, 0.0, 0
         self.begin, self.timed = time.monotonic(), 0  # this process's own: since when, and how many tokens
@@ -34,6 +41,8 @@ class Tally:
     def add(self, batches: Sequence[Batch], stepped: Stepped) -> None:
         """One step more."""
         self.loss, self.norm = self.loss + stepped.loss, self.norm + stepped.gradient_norm
+        if stepped.told is not None:
+            self.told = stepped.told if self.told is None else self.told + stepped.told
         tokens = sum(int(batch.target_mask.sum()) for batch in batches)
         self.tokens, self.timed = self.tokens + tokens, self.timed + tokens
         self.padding, self.batches = self.padding + sum(map(padding_share, batches)), self.batches + len(batches)
@@ -51,21 +60,40 @@ class Tally:
         """Means over what was added, by all ranks."""
         seconds = max(time.monotonic() - self.begin, 1e-9)
         numbers = [float(self.loss), self.tokens, self.padding, self.batches, self.timed, self.waited / seconds]
+        told = self.of_samples(ranks)
         loss, tokens, padding, batches, timed, waited = ranks.total(numbers)
+        taught = tokens - told.pop("untaught", 0.0)
         return {
-            "loss": loss / tokens,
+            **({"loss": loss / taught} if taught > 0 else {}),
+            **told,
             "gradient_norm": float(self.norm) / self.steps,
             "tokens_per_second": timed / seconds,
             "padding": padding / batches,
             "data_wait": waited / ranks.count,
         }
 
+    def of_samples(self, ranks: Ranks) -> dict[str, float]:
+        """Means over the samples, if there were any, and how many target tokens were not taught."""
+        if self.told is None:
+            return {}
+        told = dict(zip(TOLD, ranks.total(self.told.tolist()), strict=True))
+        return {
+            "untaught": told["untaught"],
+            "reward": told["reward"] / told["samples"],
+            "entropy": told["entropy"] / max(told["own"], 1),
+            "diversity": told["different"] / told["samples"],
+            "length": told["said"] / told["wanted"],
+            **({"baseline_error": told["error"] / told["own"]} if told["error"] else {}),
+        }
+
     def sums(self, ranks: Ranks) -> list[float]:
         """What a checkpoint keeps of it: the sums over all ranks, and those that are the same on all of them."""
         together = ranks.total([float(self.loss), self.tokens, self.padding, self.batches])
-        return [*together, float(self.norm), self.steps]
+        told = ranks.total(self.told.tolist()) if self.told is not None else []
+        return [*together, float(self.norm), self.steps, *told]
 
     def restore(self, sums: list[float]) -> None:
         """The inverse of `sums`."""
-        self.loss, tokens, self.padding, batches, self.norm, steps = sums
+        self.loss, tokens, self.padding, batches, self.norm, steps, *told = sums
+        self.told = torch.tensor(told, dtype=torch.float64) if told else None
         self.tokens, self.batches, self.steps = int(tokens), int(batches), int(steps)

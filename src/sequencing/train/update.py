@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sequencing.data.permutation import key_of
 from sequencing.loss import NORMALIZERS
 from sequencing.optim import clip, learning_rate
-from sequencing.train.losses import losses_of
+from sequencing.train.objectives import step_losses
 from sequencing.train.session import Session
 from sequencing.train.tally import Stepped
 from sequencing_np.batch import Batch
@@ -31,19 +31,24 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
     ranks = session.ranks
     (count,) = ranks.total([sum(map(NORMALIZERS[settings.normalize], batches))])
     total: Tensor | float = 0.0
-    gradients = PairwiseSum(model)
+    told: Tensor | None = None
+    gradients = PairwiseSum(session.learning)
     for share, batch in zip(ranks.own(settings.accumulate), batches, strict=True):
-        losses = losses_of(session, batch, chance(settings.seed, session.step, share))
+        losses = step_losses(session, batch, chance(settings.seed, session.step, share))
         (losses.whole / count).backward()
         gradients.add()
         total = total + losses.cross_entropy.detach()
+        if losses.told is not None:
+            told = losses.told if told is None else told + losses.told
     gradients.put_back()
     ranks.add_up(gradients.parameters, settings.same_bits)
     norm = clip(model.parameters(), settings.clip)
     session.optimizer.step()
+    if session.critic and told is not None:
+        session.critic.step()
     if session.average:
         session.average.update()
-    return Stepped(torch.as_tensor(total), norm.detach())
+    return Stepped(torch.as_tensor(total), norm.detach(), told)
 
 
 def chance(seed: int, step: int, share: int) -> np.random.Generator:

@@ -1,0 +1,155 @@
+"""Learning from what whole sentences are worth: what each sampled token weighs in the loss, and what that costs.
+
+Every objective here is a sum of weights times -log p over sampled tokens, whose gradient is that of an expected reward
+(or of a risk). So a row of OBJECTIVES is a function from rewards to weights: it knows neither models nor texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sequencing.distillation import Taught
+from sequencing.layers import short, wide
+from sequencing.loss import Judged, slices
+
+
+class Earned(NamedTuple):
+    """What n samples of each of B sentences earned."""
+
+    returns: Tensor  # (B, n, T)  of each token, what it and all later ones earned
+    totals: Tensor  # (B, n)  of the whole sentence
+    own: Tensor  # (B, n, T)  1 where the model chose the token, 0 where it was taught, and behind the end
+    foreseen: Tensor | None = None  # (B, n, T)  by the learned baseline, without its gradient
+    greedy: Tensor | None = None  # (B,)  what the likeliest answer earned
+    log_probs: Tensor | None = None  # (B, n)  of the samples, without their gradient
+    fresh: Tensor | None = None  # (B, n)  false where an earlier sample of the sentence is the same
+    sharpness: float = 1.0
+
+
+def reinforce(earned: Earned) -> Tensor:  # -> (B, n, T)
+    """(R_t - b_t) / n with a learned baseline b: Williams 1992; Ranzato et al. 2016, equation 11."""
+    assert earned.foreseen is not None
+    return (earned.returns - earned.foreseen) * earned.own / earned.own.shape[1]
+
+
+def self_critical(earned: Earned) -> Tensor:  # -> (B, n, T)
+    """The reward less that of the greedy answer: Rennie et al. 2017, equation 9."""
+    assert earned.greedy is not None
+    return (earned.totals - earned.greedy[:, None])[..., None] * earned.own / earned.own.shape[1]
+
+
+def leave_one_out(earned: Earned) -> Tensor:  # -> (B, n, T)
+    """The reward less the mean of the other samples': Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a Baseline for
+    Free!", equation 8; RLOO in Ahmadian et al. 2024."""
+    count = earned.totals.shape[1]
+    others = (earned.totals.sum(dim=1, keepdim=True) - earned.totals) / (count - 1)
+    return (earned.totals - others)[..., None] * earned.own / count
+
+
+def minimum_risk(earned: Earned) -> Tensor:  # -> (B, n, T)
+    """Shen et al. 2016, equations 8 to 10: the expected reward under Q ~ p ** sharpness over the different candidates.
+
+    Its derivative by log p of a candidate is sharpness Q (reward - expected reward).
+    """
+    assert earned.log_probs is not None and earned.fresh is not None
+    scores = (earned.sharpness * wide(earned.log_probs)).masked_fill(~earned.fresh, -torch.inf)
+    share = torch.softmax(scores, dim=1)
+    expected = (share * earned.totals).sum(dim=1, keepdim=True)
+    return (earned.sharpness * share * (earned.totals - expected))[..., None] * earned.own
+
+
+class Objective(NamedTuple):
+    """A way to learn, and what it needs."""
+
+    weights: Callable[[Earned], Tensor] | None  # None: it learns from the target alone
+    samples: int = 1  # at least
+    baseline: bool = False  # a learned one
+    greedy: bool = False  # the likeliest answer, too
+    candidates: bool = False  # how likely the samples are, and which of them differ
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "cross_entropy": Objective(None),
+    "reinforce": Objective(reinforce, baseline=True),
+    "self_critical": Objective(self_critical, greedy=True),
+    "leave_one_out": Objective(leave_one_out, samples=2),
+    "minimum_risk": Objective(minimum_risk, samples=2, candidates=True),
+}
+
+
+class Baseline(nn.Module):
+    """What will be earned from a token on, foreseen from what the decoder makes of the words before it.
+
+    linear(relu(linear(x))), as the original framework's; x is cut off from the gradient, so that the model does not
+    learn to please it. It begins with 0.
+    """
+
+    def __init__(self, features: int, size: int) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(features, size), nn.Linear(size, 1)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:  # (..., F) -> (...)
+        return self.outer(torch.relu(self.inner(x.detach().to(self.inner.weight.dtype))))[..., 0]
+
+
+class Chosen(NamedTuple):
+    """What was said at N places by the model itself, and what each of them weighs. The twin of `loss.Wanted`."""
+
+    ids: Tensor  # (N,)
+    weights: Tensor  # (N,)
+    banned: Tensor  # ids that no search may say: the policy is the softmax over the others
+    entropy: float = 0.0  # the weight of the entropy, which is to be large
+    near: float = 0.0  # the weight of the divergence from the model of `start`, which is to be small
+    start: Taught | None = None  # what that model says there
+
+    def at(self, part: slice) -> Chosen:
+        """The same at some of the places."""
+        start = self.start and self.start.at(part)
+        return self._replace(ids=self.ids[part], weights=self.weights[part], start=start)
+
+    def judged(self, logits: Tensor) -> Judged:  # (1, N, V)
+        """Sum of weight x -log p(id), less entropy H(p), plus near KL(p || start); their gradient; and the sum of H.
+
+        By the logits: weight (p - 1 at the id), entropy p (log p + H), near p (log p - log q - KL).
+        """
+        said = log_policy(logits, self.banned)
+        p, right = said.exp(), self.ids.expand(1, -1)[..., None]
+        surprise = (p * said).sum(dim=2, keepdim=True)  # -H
+        weights = self.weights.to(said.dtype)[None, :, None]
+        whole = -(weights * said.gather(2, right)).sum() + self.entropy * surprise.sum()
+        slope = weights * p
+        slope.scatter_add_(2, right, -weights)
+        if self.entropy:
+            slope.add_(p * (said - surprise), alpha=self.entropy)
+        if self.start and self.near:
+            apart = said - log_policy(self.start.logits(), self.banned)
+            divergence = (p * apart).sum(dim=2, keepdim=True)
+            whole = whole + self.near * divergence.sum()
+            slope.add_(p * (apart - divergence), alpha=self.near)
+        return Judged(whole, -surprise.sum(), slope)
+
+
+def log_policy(logits: Tensor, banned: Tensor) -> Tensor:  # (..., V), (M,) -> (..., V)
+    """log softmax over the ids that may be said; a finite number far below for the others, so that 0 x it is 0."""
+    logits = wide(logits)
+    return torch.log_softmax(logits.index_fill(-1, banned, torch.finfo(logits.dtype).min / 4), dim=-1)
+
+
+@torch.no_grad()
+def log_probs(features: Tensor, last: nn.Linear | None, ids: Tensor, banned: Tensor) -> Tensor:
+    # (N, F) or (N, V), (N,), (M,) -> (N,)
+    """log p of the ids, some places at a time; `last` is the last matrix where the features are not the logits yet."""
+    size = last.out_features if last else features.shape[1]
+    found = []
+    for part in slices(features[None], size):
+        logits = features[part]
+        if last:
+            logits = nn.functional.linear(short(logits), short(last.weight), short(last.bias))
+        found.append(log_policy(logits, banned).gather(1, ids[part, None])[:, 0])
+    return torch.cat(found) if found else features.new_zeros(0)
