@@ -40,6 +40,7 @@ class SamplingConfig:
     scale: float = 10_000.0  # steps: the slope of linear, the time constant of exponential and inverse_sigmoid
     per_sentence: bool = False
     draw: bool = False  # draw the own word from the softmax; false: take the likeliest
+    two_passes: bool = False  # own words are those that follow the target's, found in a pass before: all at once
 
     def __post_init__(self) -> None:
         require(0 <= self.rate <= 1 and 0 <= self.final <= 1, f"rate {self.rate}, final {self.final}: must be 0 to 1")

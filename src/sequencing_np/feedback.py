@@ -168,9 +168,14 @@ class TrainingFeedBack:
         if self.generator is None or self.teacher_rate == 1:
             self.taught = np.ones(0, dtype=bool)
             return Turn(arrays.native(np.concatenate([begin, self.target[:, :-1]], axis=1)), rows)
-        shape = (len(self.target), 1 if self.per_sentence else self.target.shape[1])
-        self.taught = np.broadcast_to(self.generator.random(shape) < self.teacher_rate, self.target.shape)
+        self.taught = self.coins()
         return Turn(arrays.native(begin), rows)
+
+    def coins(self) -> np.ndarray:  # -> (R, T)
+        """Which of the target's words are read; thrown anew at each call."""
+        assert self.generator is not None
+        shape = (len(self.target), 1 if self.per_sentence else self.target.shape[1])
+        return np.broadcast_to(self.generator.random(shape) < self.teacher_rate, self.target.shape)
 
     def next(self, output: Output) -> Turn:
         self.outputs.append(output)

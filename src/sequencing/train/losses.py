@@ -10,12 +10,15 @@ from torch import Tensor
 
 from sequencing.head import Unspoken
 from sequencing.loss import OfFeatures, OfLogits, Wanted, coverage_loss
+from sequencing.model import Model
 from sequencing.optim import teacher_rate
 from sequencing.train.session import Session
 from sequencing.train.settings import PRECISIONS
 from sequencing_np.batch import Batch
 from sequencing_np.decode import dynamic_decode
-from sequencing_np.feedback import Sampler, TrainingFeedBack, argmax
+from sequencing_np.feedback import Pick, Sampler, TrainingFeedBack, argmax, banned_ids
+from sequencing_np.mixer import Drawing
+from sequencing_np.state import Memory
 
 
 class Losses(NamedTuple):
@@ -37,11 +40,14 @@ def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Los
     ids = model.arrays.native(batch.target).flatten()[places]
     wanted = Wanted(ids, settings.label_smoothing, settings.r_drop / 2)
     low, feedback, decoder = PRECISIONS[settings.precision], teacher(session, batch, coins), model.decoder
-    late = feedback.teacher_rate == 1 and not decoder.copy  # nobody asks for the logits before the loss does
+    stepwise = feedback.teacher_rate < 1 and not settings.teacher.two_passes
+    late = not stepwise and not decoder.copy  # nobody asks for the logits before the loss does
     with torch.autocast(mask.device.type, low, enabled=low is not None):
         if session.teacher:
             wanted = wanted._replace(taught=session.teacher.teach(single, places))
         memory = model.encode(batch.source, batch.source_mask)
+        if settings.teacher.two_passes and feedback.teacher_rate < 1:
+            feedback = second_pass(model, batch, memory, feedback)
         output = dynamic_decode(Unspoken(decoder) if late else decoder, memory, feedback)
         said = output.logits.view(passes, -1, output.logits.shape[-1])[:, places]
         last = decoder.head.output
@@ -52,11 +58,30 @@ def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Los
     return Losses(whole / passes, total / passes)
 
 
+def second_pass(model: Model, batch: Batch, memory: Memory, first: TrainingFeedBack) -> TrainingFeedBack:
+    """Scheduled sampling in two passes (Mihaylova and Martins 2019; Duckworth et al. 2019), each all words at once.
+
+    The first, without a gradient, reads the target and says what would follow each of its words; the second reads
+    these words where the coins of `first` do not show the target's. So an own word follows the target's words, and
+    not own ones.
+    """
+    device, (rows, length) = model.arrays.device, batch.target.shape
+    low, enabled = torch.get_autocast_dtype(device.type), torch.is_autocast_enabled(device.type)
+    with torch.no_grad(), torch.autocast(device.type, low, enabled, cache_enabled=False):  # or it kept weights without
+        logits = dynamic_decode(model.decoder, memory, TrainingFeedBack(batch.target, first.special)).logits
+    banned = banned_ids(first.special, False)
+    own = first.pick(model.arrays, logits.flatten(0, 1), banned, np.arange(rows * length)).ids.reshape(rows, length)
+    return TrainingFeedBack(np.where(first.coins(), batch.target, own), first.special)
+
+
 def teacher(session: Session, batch: Batch, coins: np.random.Generator) -> TrainingFeedBack:
     """The feedback of a training step."""
     settings = session.config.train.teacher
-    keys = coins.integers(2**64, size=len(batch.target), dtype="uint64") if settings.draw else None
-    pick = Sampler(keys) if keys is not None else argmax
+    count = batch.target.size if settings.two_passes else len(batch.target)  # who draws: each place, or each sentence
+    keys = coins.integers(2**64, size=count, dtype="uint64") if settings.draw else None
+    pick: Pick = argmax
+    if keys is not None:
+        pick = Drawing(keys) if settings.two_passes else Sampler(keys)
     return TrainingFeedBack(
         batch.target,
         session.translator.target_vocab.special,

@@ -1,0 +1,140 @@
+"""What a step of learning from rewards costs, in taught steps of the same model on the same batches, by turns.
+
+    .venv/bin/python benchmarks/rewards.py TRAIN.tsv [--samples 5] [--threads 2] [--rounds 5] [--warm 300]
+
+Both models are first taught for `--warm` steps, so that their answers end as targets do; then each round takes every
+row's step on one batch. The numbers go to benchmarks/results/rewards.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from sequencing.process import settle
+
+settle()
+
+from sequencing.machine import machine  # noqa: E402
+from sequencing.run_config import read_run_config  # noqa: E402
+from sequencing.train.session import Session, open_session  # noqa: E402
+from sequencing.train.update import update  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results"
+BLOCKS = "{ layers = 3, heads = 4, feed_forward_size = 1024, dropout = 0.1 }"
+MODELS = {
+    "self-attention": f"""\
+[model]
+share_embeddings = true
+encoder = {{ type = "self_attention", embedding_size = 256, blocks = {BLOCKS} }}
+[model.decoder]
+type = "self_attention"
+embedding_size = 256
+tie_embeddings = true
+blocks = {BLOCKS}
+attention = {{ type = "multi_head", size = 256, heads = 4 }}
+""",
+    "recurrent": """\
+[model]
+encoder = { type = "bidirectional_rnn", embedding_size = 256, stack = { size = 256 } }
+decoder = { type = "rnn", embedding_size = 256, stack = { size = 512 }, readout_size = 256 }
+""",
+}
+CONFIG = """\
+[data]
+train = ["@"]
+max_length = 60
+[vocab]
+joint = true
+source = { level = "subwords", size = 8000 }
+[train]
+steps = 100000
+batch_tokens = 4096
+schedule = { type = "constant", warmup = 100 }
+learning_rate = 1e-3
+"""
+ROWS: dict[str, list[str]] = {
+    "taught": [],
+    "leave_one_out": ["type=leave_one_out"],
+    "leave_one_out, chrF, a process": ["type=leave_one_out", "reward=chrf", "workers=1"],
+    "reinforce, delta-BLEU": ["type=reinforce", "reward=delta_bleu"],
+    "self_critical": ["type=self_critical"],
+    "minimum_risk": ["type=minimum_risk"],
+}
+
+
+def opened(folder: Path, train: str, model: str, threads: int, settings: list[str]) -> Session:
+    """A session whose configuration differs in its objective alone."""
+    folder.mkdir()
+    (folder / "run.toml").write_text(CONFIG.replace("@", str(Path(train).resolve())) + MODELS[model])
+    own = [f"train.objective.{setting}" for setting in settings]
+    return open_session(read_run_config(folder / "run.toml", [f"train.threads={threads}", *own]), folder / "run")
+
+
+def measured(train: str, model: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of each row's steps on the same batches, and what they said."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        samples = f"samples={given.samples}"
+        sessions = {
+            row: opened(place / str(number), train, model, given.threads, [samples, *settings])
+            for number, (row, settings) in enumerate(ROWS.items())
+        }
+        taught = sessions["taught"]
+        stream = taught.stream.batches()
+        for _ in range(given.warm):
+            update(taught, [next(stream).batch])
+            taught.step += 1
+        weights = taught.model.weights()
+        for session in sessions.values():
+            session.model.load_weights(weights)
+            session.step = taught.step
+        seconds: dict[str, list[float]] = {row: [] for row in ROWS}
+        lengths: dict[str, list[float]] = {row: [] for row in ROWS}
+        for _ in range(given.rounds + 1):
+            batch = next(stream).batch
+            for row, session in sessions.items():
+                session.model.load_weights(weights)  # each step is the first: what is said stays as long
+                begin = time.perf_counter()
+                stepped = update(session, [batch])
+                float(stepped.gradient_norm)
+                seconds[row].append(time.perf_counter() - begin)
+                session.tally.add([batch], stepped)
+                lengths[row].append(session.tally.means(session.ranks).get("length", 1.0))
+        for session in sessions.values():
+            session.close()
+    base = seconds["taught"][1:]
+    found = {}
+    for row, each in seconds.items():
+        ratios = [one / other for one, other in zip(each[1:], base, strict=True)]
+        found[row] = {
+            "seconds": round(statistics.median(each[1:]), 3),
+            "taught_steps": round(statistics.median(ratios), 2),
+            "range": [round(min(ratios), 2), round(max(ratios), 2)],
+            "sample_length": round(lengths[row][-1], 2),  # over the targets'
+        }
+        print(f"{model:15} {row:32} {found[row]}", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("train", metavar="TRAIN.tsv")
+    parser.add_argument("--samples", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--warm", type=int, default=300)
+    parser.add_argument("--model", choices=MODELS, action="append")
+    given = parser.parse_args()
+    rows = {model: measured(given.train, model, given) for model in given.model or MODELS}
+    result = {"machine": machine(), "samples": given.samples, "threads": given.threads, "models": rows}
+    (RESULTS / "rewards.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
