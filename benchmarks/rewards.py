@@ -95,27 +95,29 @@ def measured(train: str, model: str, given: argparse.Namespace) -> dict[str, Any
             session.model.load_weights(weights)
             session.step = taught.step
         seconds: dict[str, list[float]] = {row: [] for row in ROWS}
+        work: dict[str, list[float]] = {row: [] for row in ROWS}  # of the processor, whatever else the machine did
         lengths: dict[str, list[float]] = {row: [] for row in ROWS}
         for _ in range(given.rounds + 1):
             batch = next(stream).batch
             for row, session in sessions.items():
                 session.model.load_weights(weights)  # each step is the first: what is said stays as long
-                begin = time.perf_counter()
+                begin, busy = time.perf_counter(), time.process_time()
                 stepped = update(session, [batch])
                 float(stepped.gradient_norm)
                 seconds[row].append(time.perf_counter() - begin)
+                work[row].append(time.process_time() - busy)
                 session.tally.add([batch], stepped)
                 lengths[row].append(session.tally.means(session.ranks).get("length", 1.0))
         for session in sessions.values():
             session.close()
-    base = seconds["taught"][1:]
     found = {}
-    for row, each in seconds.items():
-        ratios = [one / other for one, other in zip(each[1:], base, strict=True)]
+    for row in ROWS:
+        steps = [[a / b for a, b in zip(x[row][1:], x["taught"][1:], strict=True)] for x in (seconds, work)]
         found[row] = {
-            "seconds": round(statistics.median(each[1:]), 3),
-            "taught_steps": round(statistics.median(ratios), 2),
-            "range": [round(min(ratios), 2), round(max(ratios), 2)],
+            "seconds": round(statistics.median(seconds[row][1:]), 3),
+            "taught_steps": round(statistics.median(steps[0]), 2),
+            "range": [round(min(steps[0]), 2), round(max(steps[0]), 2)],
+            "taught_steps_of_processor_time": round(statistics.median(steps[1]), 2),
             "sample_length": round(lengths[row][-1], 2),  # over the targets'
         }
         print(f"{model:15} {row:32} {found[row]}", flush=True)

@@ -1,6 +1,8 @@
 """Objectives in a real run: exact gradients of a real model, dropout, resuming, and rewards that rise."""
 
+import dataclasses
 import itertools
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from pages import DOCS, fences, run_page
 from sequencing.policy import OBJECTIVES
-from sequencing.rewards import Task
-from sequencing.run_config import read_run_config
+from sequencing.rewards import REWARDS, Task
+from sequencing.run_config import read_run_config, run_config
 from sequencing.train import objectives
 from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.loop import train
@@ -19,7 +22,9 @@ from sequencing.train.objectives import first_of_their_kind, step_losses
 from sequencing.train.session import Session, open_session
 from sequencing.train.settings import check_settings
 from sequencing.train.update import update
+from sequencing.train_config import ObjectiveConfig
 from sequencing_np.batch import Batch, PadIds, make_batch
+from sequencing_np.config import Origin
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import ConfigError
 from sequencing_np.feedback import TrainingFeedBack
@@ -362,6 +367,25 @@ def test_a_step_costs_the_same_whatever_was_before(tmp_path: Path) -> None:
     assert all(map(torch.equal, *(session.learning.parameters() for session in sessions)))
     for session in sessions:
         session.close()
+
+
+PAGE = DOCS / "whole_sequences.md"
+
+
+@pytest.mark.slow
+def test_the_page_s_example_runs(tmp_path: Path) -> None:
+    assert run_page(PAGE, tmp_path) == 2
+
+
+def test_the_page_s_settings_are_real_and_all_are_named() -> None:
+    for fence in fences(PAGE):
+        if fence.language == "toml" and not fence.file:
+            values = tomllib.loads(fence.body)
+            config = run_config({"data": {"train": ["x"]}, "train": {"steps": 9, **values["train"]}}, Origin("page"))
+            check_settings(config)
+    text = PAGE.read_text("utf-8")
+    for name in [*OBJECTIVES, *REWARDS, *(field.name for field in dataclasses.fields(ObjectiveConfig))]:
+        assert f"`{name}" in text or f"\n{name} = " in text, name
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

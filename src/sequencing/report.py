@@ -51,11 +51,7 @@ CURVES = (  # title, (name, kind, key) of each line, factor
     ("Right on dev, %", (("sentences", "dev", "exact_match"), ("tokens", "dev", "token_accuracy")), 100),
     ("Reward of samples", (("samples", "train", "reward"),), 1),
     ("Baseline error", (("squared", "train", "baseline_error"),), 1),
-    (
-        "Samples that differ, length over the target's, %",
-        (("differ", "train", "diversity"), ("length", "train", "length")),
-        100,
-    ),
+    ("Samples: different, their length, %", (("different", "train", "diversity"), ("length", "train", "length")), 100),
     ("Entropy of a token, nats", (("samples", "train", "entropy"),), 1),
     ("BLEU and chrF", (("BLEU", "dev", "bleu"), ("chrF", "dev", "chrf")), 1),
     ("Learning rate", (("train", "train", "learning_rate"),), 1),
