@@ -63,6 +63,22 @@ def test_two_ranks_are_one_to_the_bit(alone: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_two_ranks_that_learn_from_rewards_are_one(alone: Path, tmp_path: Path) -> None:
+    """The baseline and its optimiser too; one begins, two go on."""
+    objective = ["type=reinforce", "reward=character_edit", "samples=2", "burn_in=2", "increment=1", "dropout=true"]
+    own = ["train.teacher.rate=1.0", *(f"train.objective.{setting}" for setting in objective)]
+    trained(alone / "run.toml", tmp_path / "one", 1, *SETTINGS, *own)
+    trained(alone / "run.toml", tmp_path / "two", 1, *SETTINGS, *own, "train.steps=4")
+    trained(alone / "run.toml", tmp_path / "two", 2, *SETTINGS, *own)
+    found, wanted = (latest_checkpoint(tmp_path / name) for name in ("two", "one"))
+    assert found is not None and wanted is not None
+    assert {"baseline", "baseline_optimizer"} < found.arrays.keys()
+    for name, arrays in wanted.arrays.items():
+        for key, array in arrays.items():
+            assert array.tobytes() == found.arrays[name][key].tobytes(), f"{name}: {key}"
+
+
+@pytest.mark.slow
 def test_ranks_that_add_as_they_like(alone: Path, tmp_path: Path) -> None:
     """Without `same_bits` the weights are the same but for rounding."""
     trained(alone / "run.toml", tmp_path / "run", 2, *SETTINGS, "train.same_bits=false")

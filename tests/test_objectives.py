@@ -16,7 +16,7 @@ from sequencing.rewards import REWARDS, Task
 from sequencing.run_config import read_run_config, run_config
 from sequencing.train import objectives
 from sequencing.train.checkpoint import latest_checkpoint
-from sequencing.train.loop import train
+from sequencing.train.loop import run, train
 from sequencing.train.losses import losses_of
 from sequencing.train.objectives import first_of_their_kind, step_losses
 from sequencing.train.session import Session, open_session
@@ -26,7 +26,7 @@ from sequencing.train_config import ObjectiveConfig
 from sequencing_np.batch import Batch, PadIds, make_batch
 from sequencing_np.config import Origin
 from sequencing_np.decode import dynamic_decode
-from sequencing_np.errors import ConfigError
+from sequencing_np.errors import ConfigError, SearchError
 from sequencing_np.feedback import TrainingFeedBack
 from sequencing_np.limits import Limits
 from small_runs import CONFIG, EVERYTHING, records, small, write_config, write_pairs
@@ -354,6 +354,18 @@ def test_the_reward_rises(tmp_path: Path) -> None:
     chrf = {name: [record["chrf"] for record in each if record["kind"] == "dev"] for name, each in found.items()}
     assert rewards[-1] > rewards[0] + 0.1, rewards
     assert chrf["rewarded"][-1] > chrf["taught"][-1] + 3, chrf
+
+
+def test_a_model_that_says_nan_has_diverged(tmp_path: Path) -> None:
+    """It is told as in any other run, and nothing of it is saved."""
+    config = small(tmp_path / "data", "train.objective.type=leave_one_out", "train.objective.reward=edit")
+    session = open_session(config, tmp_path / "run")
+    with torch.no_grad():
+        session.model.decoder.head.output.bias.fill_(torch.nan)
+    with session.progress, pytest.raises(SearchError, match="diverged"):
+        run(session, [])
+    session.close()
+    assert latest_checkpoint(tmp_path / "run") is None
 
 
 def test_a_step_costs_the_same_whatever_was_before(tmp_path: Path) -> None:

@@ -182,6 +182,9 @@ class Said:
 
     def cost(self, places: Tensor, wanted: Any) -> tuple[Tensor, Tensor]:
         """What `wanted` makes of the places: two sums, the first with its gradient."""
+        if not len(places):  # the model says NaN: so does its loss
+            nothing = self.features.sum() * torch.nan
+            return nothing, nothing.detach()
         features, last = self.features[places][None], self.decoder.head.output
         judged = (
             OfFeatures.apply(features, last.weight, last.bias, wanted)

@@ -42,7 +42,7 @@ class Tally:
         """One step more."""
         self.loss, self.norm = self.loss + stepped.loss, self.norm + stepped.gradient_norm
         if stepped.told is not None:
-            self.told = stepped.told if self.told is None else self.told + stepped.told
+            self.told = stepped.told if self.told is None else self.told.to(stepped.told.device) + stepped.told
         tokens = sum(int(batch.target_mask.sum()) for batch in batches)
         self.tokens, self.timed = self.tokens + tokens, self.timed + tokens
         self.padding, self.batches = self.padding + sum(map(padding_share, batches)), self.batches + len(batches)
@@ -60,40 +60,45 @@ class Tally:
         """Means over what was added, by all ranks."""
         seconds = max(time.monotonic() - self.begin, 1e-9)
         numbers = [float(self.loss), self.tokens, self.padding, self.batches, self.timed, self.waited / seconds]
-        told = self.of_samples(ranks)
-        loss, tokens, padding, batches, timed, waited = ranks.total(numbers)
-        taught = tokens - told.pop("untaught", 0.0)
+        loss, tokens, padding, batches, timed, waited, *told = ranks.total([*numbers, *self.told_sums()])
+        samples = dict(zip(TOLD, told, strict=True))
+        taught = tokens - samples["untaught"]
         return {
             **({"loss": loss / taught} if taught > 0 else {}),
-            **told,
+            **means_of_samples(samples),
             "gradient_norm": float(self.norm) / self.steps,
             "tokens_per_second": timed / seconds,
             "padding": padding / batches,
             "data_wait": waited / ranks.count,
         }
 
-    def of_samples(self, ranks: Ranks) -> dict[str, float]:
-        """Means over the samples, if there were any, and how many target tokens were not taught."""
-        if self.told is None:
-            return {}
-        told = dict(zip(TOLD, ranks.total(self.told.tolist()), strict=True))
-        return {
-            "untaught": told["untaught"],
-            "reward": told["reward"] / told["samples"],
-            "entropy": told["entropy"] / max(told["own"], 1),
-            "diversity": told["different"] / told["samples"],
-            "length": told["said"] / told["wanted"],
-            **({"baseline_error": told["error"] / told["own"]} if told["error"] else {}),
-        }
+    def told_sums(self) -> list[float]:
+        """What was told of samples; zeros where nothing was."""
+        return [0.0] * len(TOLD) if self.told is None else self.told.tolist()
 
     def sums(self, ranks: Ranks) -> list[float]:
         """What a checkpoint keeps of it: the sums over all ranks, and those that are the same on all of them."""
-        together = ranks.total([float(self.loss), self.tokens, self.padding, self.batches])
-        told = ranks.total(self.told.tolist()) if self.told is not None else []
-        return [*together, float(self.norm), self.steps, *told]
+        numbers = [float(self.loss), self.tokens, self.padding, self.batches]
+        found = ranks.total([*numbers, *self.told_sums()])
+        together, told = found[: len(numbers)], found[len(numbers) :]
+        return [*together, float(self.norm), self.steps, *(told if any(told) else [])]
 
     def restore(self, sums: list[float]) -> None:
         """The inverse of `sums`."""
         self.loss, tokens, self.padding, batches, self.norm, steps, *told = sums
         self.told = torch.tensor(told, dtype=torch.float64) if told else None
         self.tokens, self.batches, self.steps = int(tokens), int(batches), int(steps)
+
+
+def means_of_samples(sums: dict[str, float]) -> dict[str, float]:
+    """What the log tells of samples, from the sums TOLD; nothing where there were none."""
+    if not sums["samples"]:
+        return {}
+    own = max(sums["own"], 1.0)
+    return {
+        "reward": sums["reward"] / sums["samples"],
+        "entropy": sums["entropy"] / own,
+        "diversity": sums["different"] / sums["samples"],
+        "length": sums["said"] / sums["wanted"],
+        **({"baseline_error": sums["error"] / own} if sums["error"] else {}),
+    }
