@@ -154,9 +154,9 @@ def test_what_cannot_be_is_never_drawn(floor: str, uniform: float, best: int) ->
     arrays = ARRAYS[floor]
     sure = np.full((3, 7), -np.inf, dtype=np.float32)
     sure[:, best] = 4.0
-    assert (arrays.draw_any(arrays.native(sure), np.full(3, uniform), np.zeros(0, dtype=np.int64)) == best).all()
+    assert (arrays.draw_any(arrays.native(sure), np.full(3, uniform), np.zeros(0, dtype=np.int64)).ids == best).all()
     banned = np.array([0, 6])
-    drawn = arrays.draw_any(arrays.native(np.zeros((3, 7), dtype=np.float32)), np.full(3, uniform), banned)
+    drawn = arrays.draw_any(arrays.native(np.zeros((3, 7), dtype=np.float32)), np.full(3, uniform), banned).ids
     assert not np.isin(drawn, banned).any()
 
 

@@ -158,14 +158,20 @@ def test_minimum_risk_is_its_formula(tmp_path: Path) -> None:
     session = tiny(tmp_path, "train.objective.type=minimum_risk", "train.objective.sharpness=0.7")
     batch, special = batch_of(session, ("ab", "ba"), ("a", "b")), session.translator.target_vocab.special
     seen: dict[str, Any] = {}
-    kept = objectives.earned_by
+    kept, row = objectives.to_read, OBJECTIVES["minimum_risk"]
 
-    def spy(*given: Any) -> Any:
-        seen["read"], seen["earned"] = given[2], kept(*given)
-        return seen["earned"]
+    def reading(*given: Any) -> Any:
+        seen["read"] = kept(*given)
+        return seen["read"]
+
+    def weighing(earned: Any) -> Any:
+        assert row.weights is not None
+        seen["earned"] = earned
+        return row.weights(earned)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objectives, "earned_by", spy)
+        patch.setattr(objectives, "to_read", reading)
+        patch.setitem(OBJECTIVES, "minimum_risk", row._replace(weights=weighing))
         losses = step_losses(session, batch, np.random.default_rng(3))
     read, earned = seen["read"], seen["earned"]
     assert read.ids.shape[1] == 4 and (read.ids[:, 3, : batch.target.shape[1]] == batch.target).all()

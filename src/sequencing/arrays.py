@@ -67,14 +67,16 @@ class TorchArrays:
         rank = torch.minimum((cumulative <= reach[:, None]).sum(dim=1), (keep.sum(dim=1) - 1).clamp(min=0))
         return self.host(order.gather(1, rank[:, None])[:, 0])
 
-    def draw_any(self, logits: Tensor, uniform: np.ndarray, banned: np.ndarray) -> np.ndarray:
-        # (R, V), (R,), (N,) -> (R,)
+    def draw_any(self, logits: Tensor, uniform: np.ndarray, banned: np.ndarray) -> Best:
+        # (R, V), (R,), (N,) -> (R, 1), (R, 1)
         """One id a row by inverting the cumulative distribution at `uniform`, in the order of the ids."""
-        probs = torch.softmax(logits.detach(), dim=1, dtype=torch.promote_types(logits.dtype, torch.float32)).double()
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        probs = torch.softmax(logits.detach(), dim=1, dtype=wide)
         if len(banned):
-            probs[:, self.native(banned)] = 0
+            probs.index_fill_(1, self.native(banned), 0.0)
         cumulative = torch.cumsum(probs, dim=1)
         last = cumulative[:, -1]
-        reach = torch.minimum(last * self.native(uniform), torch.nextafter(last, torch.zeros_like(last)))
-        found = torch.searchsorted(cumulative, reach[:, None], right=True)[:, 0]
-        return self.host(found.clamp(max=logits.shape[1] - 1))
+        reach = torch.minimum(last * self.native(uniform).to(wide), torch.nextafter(last, torch.zeros_like(last)))
+        ids = torch.searchsorted(cumulative, reach[:, None], right=True).clamp(max=logits.shape[1] - 1)
+        log_probs = probs.gather(1, ids).log() + 0 * last[:, None]  # of a row with NaN comes NaN
+        return Best(self.host(log_probs).astype(np.float64), self.host(ids))

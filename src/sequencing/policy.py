@@ -120,19 +120,25 @@ class Chosen(NamedTuple):
         """
         said = log_policy(logits, self.banned)
         p, right = said.exp(), self.ids.expand(1, -1)[..., None]
-        surprise = (p * said).sum(dim=2, keepdim=True)  # -H
+        surprise = dot(p, said)  # -H
         weights = self.weights.to(said.dtype)[None, :, None]
         whole = -(weights * said.gather(2, right)).sum() + self.entropy * surprise.sum()
-        slope = weights * p
-        slope.scatter_add_(2, right, -weights)
+        change = None
         if self.entropy:
-            slope.add_(p * (said - surprise), alpha=self.entropy)
+            change = p * (said - surprise) * self.entropy
         if self.start and self.near:
             apart = said - log_policy(self.start.logits(), self.banned)
-            divergence = (p * apart).sum(dim=2, keepdim=True)
+            divergence = dot(p, apart)
             whole = whole + self.near * divergence.sum()
-            slope.add_(p * (apart - divergence), alpha=self.near)
-        return Judged(whole, -surprise.sum(), slope)
+            pull = p * (apart - divergence) * self.near
+            change = pull if change is None else change.add_(pull)
+        slope = p.mul_(weights).scatter_add_(2, right, -weights)
+        return Judged(whole, -surprise.sum(), slope if change is None else slope.add_(change))
+
+
+def dot(first: Tensor, second: Tensor) -> Tensor:  # (1, N, V), (1, N, V) -> (1, N, 1)
+    """The sum of products of each row, in one pass."""
+    return (first[0, :, None] @ second[0, ..., None])[None, ..., 0]
 
 
 def log_policy(logits: Tensor, banned: Tensor) -> Tensor:  # (..., V), (M,) -> (..., V)

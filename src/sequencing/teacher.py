@@ -30,15 +30,12 @@ class Teacher:
     def __init__(self, model: Any, special: Special, share: float, temperature: float) -> None:
         self.model, self.special, self.share, self.temperature = model, special, share, temperature
 
+    @torch.no_grad()
     def teach(self, batch: Batch, places: Tensor) -> Taught:  # (N,)
         """What it says at some places of the target, counted through its rows."""
-        return self.read(batch, TrainingFeedBack(batch.target, self.special), places)
-
-    @torch.no_grad()
-    def read(self, batch: Batch, feedback: TrainingFeedBack, places: Tensor) -> Taught:  # (N,)
-        """What it says at some places of what a feedback lets it read, counted through its rows."""
         decoder = self.model.decoder
         memory = self.model.encode(batch.source, batch.source_mask)
+        feedback = TrainingFeedBack(batch.target, self.special)
         output = dynamic_decode(decoder if decoder.copy else Unspoken(decoder), memory, feedback)
         features = output.logits.flatten(0, 1)[places]
         if decoder.copy:

@@ -41,7 +41,7 @@ class Arrays(Protocol):
     def log_prob(self, logits: Array, ids: np.ndarray) -> np.ndarray: ...
     def draw(self, logits: Array, uniform: np.ndarray, kept: Kept) -> np.ndarray: ...
     def draw(self, logits: Array, uniform: np.ndarray, top_k: int, top_p: float) -> np.ndarray: ...
-    def draw_any(self, logits: Array, uniform: np.ndarray, banned: np.ndarray) -> np.ndarray: ...
+    def draw_any(self, logits: Array, uniform: np.ndarray, banned: np.ndarray) -> Best: ...
 
 
 class NumpyArrays:
@@ -88,14 +88,16 @@ class NumpyArrays:
         rank = np.minimum((cumulative <= reach[:, None]).sum(axis=1), np.maximum(keep.sum(axis=1) - 1, 0))
         return np.take_along_axis(order, rank[:, None], axis=1)[:, 0]
 
-    def draw_any(self, logits: np.ndarray, uniform: np.ndarray, banned: np.ndarray) -> np.ndarray:
-        # (R, V), (R,), (N,) -> (R,)
+    def draw_any(self, logits: np.ndarray, uniform: np.ndarray, banned: np.ndarray) -> Best:
+        # (R, V), (R,), (N,) -> (R, 1), (R, 1)
         """One id a row by inverting the cumulative distribution at `uniform`, in the order of the ids."""
         probs = np.exp(logits - log_sum_exp(logits)[:, None]).astype(np.float64)
         probs[:, banned] = 0
         cumulative = np.cumsum(probs, axis=1)
         reach = np.minimum(cumulative[:, -1] * uniform, np.nextafter(cumulative[:, -1], 0))
-        return np.minimum((cumulative <= reach[:, None]).sum(axis=1), logits.shape[1] - 1)
+        ids = np.minimum((cumulative <= reach[:, None]).sum(axis=1), logits.shape[1] - 1)[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):  # of a row with NaN comes NaN, which a search understands
+            return Best(np.log(np.take_along_axis(probs, ids, axis=1)) + 0 * cumulative[:, -1:], ids)
 
 
 def log_sum_exp(logits: np.ndarray) -> np.ndarray:  # (..., V) -> (...)

@@ -138,38 +138,37 @@ class TrainingFeedBack:
     With `teacher_rate` 1 the decoder reads the whole target in one parallel step. Below 1 it goes word by word, and
     each next word is the target's with probability `teacher_rate`, else the decoder's own, chosen by `pick` (Bengio
     et al. 2015). The number of steps is always the target's length, so losses fit at any rate. There may be several
-    targets a sentence, as neighbouring rows: they share its memory. The result is the Output of all steps, (R, T, ...).
+    targets a sentence: `sentences` says whose each of them is. The result is the Output of all steps, (R, T, ...).
     """
 
     def __init__(
         self,
-        target: np.ndarray,  # (R, T) ids that end with EOS, without BOS; R is B, or a multiple of it
+        target: np.ndarray,  # (R, T) ids that end with EOS, without BOS
         special: Special,
         teacher_rate: float = 1.0,
         *,
         pick: Pick = argmax,
         per_sentence: bool = False,
         generator: np.random.Generator | None = None,
+        sentences: np.ndarray | None = None,  # (R,); None: there is one row a sentence
     ) -> None:
         if not 0 <= teacher_rate <= 1:
             raise SearchError(f"teacher_rate {teacher_rate}: must be from 0 (own words) to 1 (the target's)")
         if teacher_rate < 1 and generator is None:
             raise SearchError("scheduled sampling draws: give TrainingFeedBack a generator")
         self.target, self.special, self.teacher_rate, self.pick = target, special, teacher_rate, pick
-        self.per_sentence, self.generator = per_sentence, generator
+        self.per_sentence, self.generator, self.sentences = per_sentence, generator, sentences
         self.outputs: list[Output] = []
 
     def start(self, arrays: Arrays, memory: Memory) -> Turn:
         self.arrays, self.outputs = arrays, []
         begin = np.full((len(self.target), 1), self.special.bos, dtype=np.int64)
-        sentences = len(memory.mask)
-        each = len(self.target) // sentences if sentences else 1
-        rows = None if each == 1 else arrays.native(np.repeat(np.arange(sentences), each))
+        rows = None if self.sentences is None else arrays.native(self.sentences)
         if self.generator is None or self.teacher_rate == 1:
             self.taught = np.ones(0, dtype=bool)
-            return Turn(arrays.native(np.concatenate([begin, self.target[:, :-1]], axis=1)), rows)
+            return Turn(arrays.native(np.concatenate([begin, self.target[:, :-1]], axis=1)), rows, rows)
         self.taught = self.coins()
-        return Turn(arrays.native(begin), rows)
+        return Turn(arrays.native(begin), rows, rows)
 
     def coins(self) -> np.ndarray:  # -> (R, T)
         """Which of the target's words are read; thrown anew at each call."""

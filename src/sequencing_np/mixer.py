@@ -39,11 +39,13 @@ class Drawing:
         self.steps += 1
         bits = mix(self.keys[sentences] + np.uint64(self.steps))
         uniform = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        ids = arrays.draw_any(logits, uniform, banned)
-        likeliest = self.greedy[sentences]
-        if likeliest.any():
-            ids = np.where(likeliest, argmax(arrays, logits, banned, sentences).ids, ids)
-        return Choice(ids, arrays.log_prob(logits[:, None], ids[:, None])[:, 0])
+        drawn = arrays.draw_any(logits, uniform, banned)
+        ids, log_probs = drawn.ids[:, 0], drawn.log_probs[:, 0]
+        likeliest = np.flatnonzero(self.greedy[sentences])
+        if len(likeliest):
+            best = argmax(arrays, logits[arrays.native(likeliest)], banned, sentences[likeliest])
+            ids[likeliest], log_probs[likeliest] = best
+        return Choice(ids, log_probs)
 
 
 class Samples(NamedTuple):

@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sequencing.distillation import Taught
 from sequencing.head import Unspoken
+from sequencing.layers import short
 from sequencing.loss import OfFeatures, OfLogits, Wanted
 from sequencing.policy import OBJECTIVES, Chosen, Earned, Objective, log_probs
 from sequencing.rewards import Task, dense
@@ -25,8 +27,8 @@ from sequencing.train_config import ObjectiveConfig
 from sequencing_np.batch import Batch
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.feedback import TrainingFeedBack, banned_ids
-from sequencing_np.metrics import returns_of
 from sequencing_np.mixer import Drawing, RLTrainingFeedBack, Samples, own_tokens
+from sequencing_np.special import Special
 from sequencing_np.state import Memory
 
 ALL = 1 << 40  # tokens: the whole of any target
@@ -69,32 +71,40 @@ def sampled_losses(session: Session, batch: Batch, coins: np.random.Generator, l
     read = to_read(batch, drawn, start, objective, row, special.pad)
     count = objective.samples + (row.candidates and objective.with_target)
     with torch.autocast(device.type, low, enabled=low is not None):
-        feedback = TrainingFeedBack(read.ids.reshape(-1, read.ids.shape[2]), special)
-        said = Said(model.decoder, memory, feedback)
-        start_model = critic.start
-        own = Read(*(part[:, :count] for part in read)).own
-        at = native(np.flatnonzero(spread(own, read)))
-        near = None
-        if start_model:
-            near = start_model.read(batch, feedback, at)
+        said = Said(model.decoder, memory, read, special)
+        own = read.own[:, :count]
+        places = np.flatnonzero(spread(own, read))
+        at, ids = said.at(places), native(read.ids.reshape(-1)[places])
+        near = taught_by(critic.start.model, batch, read, special, places) if critic.start else None
         rewards = torch.from_numpy(dense(waiting(), (len(own), -1, read.ids.shape[2]))).to(device, torch.float32)
         banned = native(banned_ids(special, False))
-        earned = earned_by(rewards, own, read, said, critic.baseline, objective, row, banned)
+        mask = torch.from_numpy(own).to(device, torch.float32)
+        earned = Earned(returns_of_all(rewards[:, :count]) * mask, rewards[:, :count].sum(dim=2), mask)
+        earned = earned._replace(sharpness=objective.sharpness)
+        if row.greedy:
+            earned = earned._replace(greedy=rewards[:, -1].sum(dim=1))
+        if row.candidates:
+            likely = said.log_probs(at, ids, banned)
+            each = torch.zeros_like(mask, dtype=likely.dtype).masked_scatter(mask > 0, likely)
+            fresh = torch.from_numpy(first_of_their_kind(read.ids[:, :count])).to(device)
+            earned = earned._replace(log_probs=each.sum(dim=2), fresh=fresh)
+        foreseen = said.foreseen(critic.baseline, at, mask) if critic.baseline else None
+        if foreseen is not None:
+            earned = earned._replace(foreseen=foreseen.detach())
         assert row.weights is not None
         weights = row.weights(earned).flatten()[native(np.flatnonzero(own))]
-        ids = native(read.ids).flatten()
         share = 1 / count
-        chosen = Chosen(ids[at], weights, banned, objective.entropy * share, objective.near * share, near)
+        chosen = Chosen(ids, weights, banned, objective.entropy * share, objective.near * share, near)
         whole, entropy = said.cost(at, chosen)
         error = rewards.new_zeros(())
-        if critic.baseline:
-            error = ((said.foreseen(critic.baseline, own) - earned.returns) ** 2 * earned.own).sum()
+        if foreseen is not None:
+            error = ((foreseen - earned.returns) ** 2 * mask).sum()
             whole = whole + error / count
         taught, tokens = rewards.new_zeros(()), 0
         for weight, places in taught_places(read, start, objective):
             if len(places):
-                wanted = Wanted(ids[native(places)], settings.label_smoothing)
-                cost, cross_entropy = said.cost(native(places), wanted)
+                wanted = Wanted(native(read.ids.reshape(-1)[places]), settings.label_smoothing)
+                cost, cross_entropy = said.cost(said.at(places), wanted)
                 whole, taught, tokens = whole + weight * cost, taught + cross_entropy, tokens + len(places)
     told = told_of(batch, drawn, earned, objective.samples, {"taught": tokens, "entropy": entropy, "error": error})
     return Losses(whole, taught, told)
@@ -170,15 +180,35 @@ def taught_places(read: Read, start: np.ndarray, objective: ObjectiveConfig) -> 
     return [*places, (objective.cross_entropy, np.flatnonzero(whole))] if objective.cross_entropy else places
 
 
+SHORT = (0.6, 0.9)  # shares of the rows, the shortest first, that are read together: so little of it is padding
+FEW = 64  # rows that are read at once
+
+
 class Said:
     """What the decoder makes of all rows before its last matrix; with copying, its logits."""
 
-    def __init__(self, decoder: Any, memory: Memory, feedback: TrainingFeedBack) -> None:
+    def __init__(self, decoder: Any, memory: Memory, read: Read, special: Special) -> None:
         self.decoder, self.late = decoder, not decoder.copy
-        output = dynamic_decode(Unspoken(decoder) if self.late else decoder, memory, feedback)
-        self.features = output.logits.flatten(0, 1)  # (B m T, F)
-        heard = output.logits if self.late else decoder.head.before(output.hidden)
-        self.heard = heard.detach().unflatten(0, (len(memory.mask), -1))  # (B, m, T, F)
+        rows, width = read.ids.shape[0] * read.ids.shape[1], read.ids.shape[2]
+        ids, lengths = read.ids.reshape(rows, width), read.real.reshape(rows, width).sum(axis=1)
+        sentences = np.repeat(np.arange(len(read.ids)), read.ids.shape[1])
+        cuts = [round(rows * share) for share in SHORT] if rows > FEW else []
+        self.index = np.zeros((rows, width), dtype=np.int64)  # of each word among the features
+        features, heard, count = [], [], 0
+        for part in np.split(np.argsort(lengths, kind="stable"), cuts):
+            longest = int(lengths[part].max())
+            feedback = TrainingFeedBack(ids[part, :longest], special, sentences=sentences[part])
+            output = dynamic_decode(Unspoken(decoder) if self.late else decoder, memory, feedback)
+            self.index[part, :longest] = count + np.arange(len(part) * longest).reshape(len(part), longest)
+            count += len(part) * longest
+            features.append(output.logits.flatten(0, 1))
+            heard.append(features[-1] if self.late else decoder.head.before(output.hidden).flatten(0, 1))
+        self.features, self.heard = torch.cat(features), torch.cat(heard).detach()  # (N, F)
+
+    def at(self, places: np.ndarray) -> Tensor:
+        """Where the words at some places of the rows stand among the features."""
+        found: Tensor = self.decoder.arrays.native(self.index.reshape(-1)[places])
+        return found
 
     def cost(self, places: Tensor, wanted: Any) -> tuple[Tensor, Tensor]:
         """What `wanted` makes of the places: two sums, the first with its gradient."""
@@ -193,11 +223,11 @@ class Said:
         )
         return judged[0], judged[1]
 
-    def foreseen(self, baseline: Any, own: np.ndarray) -> Tensor:  # -> (B, n, T)
-        """What the baseline expects to be earned."""
+    def foreseen(self, baseline: Any, places: Tensor, own: Tensor) -> Tensor:  # (N,), (B, n, T) -> (B, n, T)
+        """What the baseline expects to be earned, at the places where `own` is 1."""
         with torch.autocast(self.features.device.type, enabled=False):
-            found: Tensor = baseline(self.heard[:, : own.shape[1]])
-        return found
+            found: Tensor = baseline(self.heard[places])
+        return torch.zeros_like(own, dtype=found.dtype).masked_scatter(own > 0, found)
 
     def log_probs(self, places: Tensor, ids: Tensor, banned: Tensor) -> Tensor:  # (N,), (N,) -> (N,)
         """How likely the ids were; without a gradient."""
@@ -205,34 +235,19 @@ class Said:
         return log_probs(self.features.detach()[places], last, ids, banned)
 
 
-def earned_by(
-    rewards: Tensor,
-    own: np.ndarray,
-    read: Read,
-    said: Said,
-    baseline: Any,
-    objective: ObjectiveConfig,
-    row: Objective,
-    banned: Tensor,
-) -> Earned:
-    """What an objective may want to know of the samples. Rewards are (B, n + 1 with the likeliest answer, T)."""
-    device, count = rewards.device, own.shape[1]
-    host = rewards.cpu().numpy()
-    returns = torch.from_numpy(returns_of(host[:, :count]).copy()).to(device)
-    mask = torch.from_numpy(own).to(device, torch.float32)
-    earned = Earned(returns * mask, rewards[:, :count].sum(dim=2), mask, sharpness=objective.sharpness)
-    if row.greedy:
-        earned = earned._replace(greedy=rewards[:, -1].sum(dim=1))
-    if baseline:
-        earned = earned._replace(foreseen=said.foreseen(baseline, own).detach())
-    if row.candidates:
-        places = torch.from_numpy(np.flatnonzero(spread(own, read))).to(device)
-        ids = torch.from_numpy(read.ids).to(device).flatten()[places]
-        likely = said.log_probs(places, ids, banned)
-        each = torch.zeros(own.shape, dtype=likely.dtype, device=device).masked_scatter(mask > 0, likely)
-        fresh = torch.from_numpy(first_of_their_kind(read.ids[:, :count])).to(device)
-        earned = earned._replace(log_probs=each.sum(dim=2), fresh=fresh)
-    return earned
+@torch.no_grad()
+def taught_by(model: Any, batch: Batch, read: Read, special: Special, places: np.ndarray) -> Taught:
+    """What another model says at some places of the same rows."""
+    said = Said(model.decoder, model.encode(batch.source, batch.source_mask), read, special)
+    features, last = said.features[said.at(places)], model.decoder.head.output
+    if not said.late:
+        return Taught(features, None, None, 1.0, 1.0)
+    return Taught(short(features), short(last.weight), short(last.bias), 1.0, 1.0)
+
+
+def returns_of_all(rewards: Tensor) -> Tensor:  # (..., T) -> (..., T)
+    """The sum of each reward and all later ones."""
+    return rewards.flip(-1).cumsum(dim=-1).flip(-1)
 
 
 def first_of_their_kind(ids: np.ndarray) -> np.ndarray:  # (B, n, T) -> (B, n)
