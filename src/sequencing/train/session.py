@@ -47,6 +47,7 @@ from sequencing_np.config import to_dict
 from sequencing_np.errors import SequencingError
 from sequencing_np.manifest import check_manifest
 from sequencing_np.model_folder import ModelFolder, write_model_folder
+from sequencing_np.special import Special
 from sequencing_np.translate import Translator
 from sequencing_np.vocab import Vocabulary
 
@@ -82,6 +83,11 @@ class Session:
     @property
     def model(self) -> Model:
         return self.translator.model  # type: ignore[return-value]
+
+    @property
+    def special(self) -> Special:
+        """The special ids of the target."""
+        return self.translator.target_vocab.special
 
     @property
     def learning(self) -> nn.Module:

@@ -1,0 +1,142 @@
+"""Samples, read again with a gradient: which rows, how they are put together, and what the decoder makes of them.
+
+Rows of like length are read together, as many words at once as the decoder can. What they are worth is not known here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sequencing.distillation import Taught
+from sequencing.head import Unspoken
+from sequencing.layers import short
+from sequencing.loss import OfFeatures, OfLogits
+from sequencing.policy import Objective, log_probs
+from sequencing.train_config import ObjectiveConfig
+from sequencing_np.batch import Batch
+from sequencing_np.decode import dynamic_decode
+from sequencing_np.feedback import TrainingFeedBack
+from sequencing_np.mixer import Samples
+from sequencing_np.special import Special
+from sequencing_np.state import Memory
+
+
+class Read(NamedTuple):
+    """Rows that are read with a gradient: m of each sentence, the samples first, then its target where it is needed."""
+
+    ids: np.ndarray  # (B, m, T)
+    real: np.ndarray  # (B, m, T)
+    own: np.ndarray  # (B, m, T)  what is the model's own, or stands in its place in the target
+
+    def ids_at(self, places: np.ndarray, arrays: Any) -> Tensor:  # (N,) -> (N,)
+        """The ids at some places, counted through the rows."""
+        found: Tensor = arrays.native(self.ids.reshape(-1)[places])
+        return found
+
+
+def to_read(
+    batch: Batch, drawn: Samples, start: np.ndarray, objective: ObjectiveConfig, row: Objective, pad: int
+) -> Read:
+    """The samples, and the target where it is a candidate or taught beside them."""
+    samples = (drawn.ids, drawn.real, drawn.own)
+    parts = [tuple(part[:, : objective.samples] for part in samples)]
+    if (row.candidates and objective.with_target) or objective.cross_entropy:
+        own = batch.target_mask & (np.arange(batch.target.shape[1]) >= start[:, None])
+        parts.append(tuple(part[:, None] for part in (batch.target, batch.target_mask, own)))
+    width = max(part[0].shape[2] for part in parts)
+    read = Read(*(np.concatenate([wide(x, width) for x in each], axis=1) for each in zip(*parts, strict=True)))
+    return read._replace(ids=np.where(read.real, read.ids, pad))
+
+
+def wide(x: np.ndarray, width: int) -> np.ndarray:  # (B, n, T) -> (B, n, width)
+    """Zeros, or false, behind the end."""
+    return np.pad(x, ((0, 0), (0, 0), (0, width - x.shape[2])))
+
+
+def spread(own: np.ndarray, read: Read) -> np.ndarray:  # (B, n, T) -> (B, m, T)
+    """The same places among all rows that are read."""
+    found = np.zeros_like(read.own)
+    found[:, : own.shape[1]] = own
+    return found
+
+
+def taught_places(read: Read, start: np.ndarray, objective: ObjectiveConfig) -> list[tuple[float, np.ndarray]]:
+    """Weights of cross entropy, and where it is taken: before words of one's own (once), and all over the target."""
+    before, whole = np.zeros_like(read.real), np.zeros_like(read.real)
+    before[:, 0] = np.arange(read.ids.shape[2]) < start[:, None]
+    whole[:, -1] = read.real[:, -1]
+    places = [(1.0, np.flatnonzero(before))]
+    return [*places, (objective.cross_entropy, np.flatnonzero(whole))] if objective.cross_entropy else places
+
+
+SHORT = (0.6, 0.9)  # shares of the rows, the shortest first, that are read together: so little of it is padding
+FEW = 64  # rows that are read at once
+
+
+SHORT = (0.6, 0.9)  # shares of the rows, the shortest first, that are read together: so little of it is padding
+FEW = 64  # rows that are read at once
+
+
+class Said:
+    """What the decoder makes of all rows before its last matrix; with copying, its logits."""
+
+    def __init__(self, decoder: Any, memory: Memory, read: Read, special: Special) -> None:
+        self.decoder, self.late = decoder, not decoder.copy
+        rows, width = read.ids.shape[0] * read.ids.shape[1], read.ids.shape[2]
+        ids, lengths = read.ids.reshape(rows, width), read.real.reshape(rows, width).sum(axis=1)
+        sentences = np.repeat(np.arange(len(read.ids)), read.ids.shape[1])
+        cuts = [round(rows * share) for share in SHORT] if rows > FEW else []
+        self.index = np.zeros((rows, width), dtype=np.int64)  # of each word among the features
+        features, heard, count = [], [], 0
+        for part in np.split(np.argsort(lengths, kind="stable"), cuts):
+            longest = int(lengths[part].max())
+            feedback = TrainingFeedBack(ids[part, :longest], special, sentences=sentences[part])
+            output = dynamic_decode(Unspoken(decoder) if self.late else decoder, memory, feedback)
+            self.index[part, :longest] = count + np.arange(len(part) * longest).reshape(len(part), longest)
+            count += len(part) * longest
+            features.append(output.logits.flatten(0, 1))
+            heard.append(features[-1] if self.late else decoder.head.before(output.hidden).flatten(0, 1))
+        self.features, self.heard = torch.cat(features), torch.cat(heard).detach()  # (N, F)
+
+    def at(self, places: np.ndarray) -> Tensor:
+        """Where the words at some places of the rows stand among the features."""
+        found: Tensor = self.decoder.arrays.native(self.index.reshape(-1)[places])
+        return found
+
+    def cost(self, places: Tensor, wanted: Any) -> tuple[Tensor, Tensor]:
+        """What `wanted` makes of the places: two sums, the first with its gradient."""
+        if not len(places):  # the model says NaN: so does its loss
+            nothing = self.features.sum() * torch.nan
+            return nothing, nothing.detach()
+        features, last = self.features[places][None], self.decoder.head.output
+        judged = (
+            OfFeatures.apply(features, last.weight, last.bias, wanted)
+            if self.late
+            else OfLogits.apply(features, wanted)
+        )
+        return judged[0], judged[1]
+
+    def foreseen(self, baseline: Any, places: Tensor, own: Tensor) -> Tensor:  # (N,), (B, n, T) -> (B, n, T)
+        """What the baseline expects to be earned, at the places where `own` is 1."""
+        with torch.autocast(self.features.device.type, enabled=False):
+            found: Tensor = baseline(self.heard[places])
+        return torch.zeros_like(own, dtype=found.dtype).masked_scatter(own > 0, found)
+
+    def log_probs(self, places: Tensor, ids: Tensor, banned: Tensor) -> Tensor:  # (N,), (N,) -> (N,)
+        """How likely the ids were; without a gradient."""
+        last = self.decoder.head.output if self.late else None
+        return log_probs(self.features.detach()[places], last, ids, banned)
+
+
+@torch.no_grad()
+def taught_by(model: Any, batch: Batch, read: Read, special: Special, places: np.ndarray) -> Taught:
+    """What another model says at some places of the same rows."""
+    said = Said(model.decoder, model.encode(batch.source, batch.source_mask), read, special)
+    features, last = said.features[said.at(places)], model.decoder.head.output
+    if not said.late:
+        return Taught(features, None, None, 1.0, 1.0)
+    return Taught(short(features), short(last.weight), short(last.bias), 1.0, 1.0)
