@@ -100,7 +100,7 @@ class ObjectiveConfig:
     near: float = 0.0  # the weight of the divergence from the model `start`, which is to stay small
     start: str = ""  # that model: a run or model folder, relative to the configuration file
     dropout: bool = False  # while the encoder reads and the answers are learnt from; never while they are drawn
-    longest: float = 1.5  # an answer is cut, and earns nothing, at so many times its target and ten tokens
+    longest: float = 1.5  # an answer is cut, and earns nothing, at so many times its target and five tokens
     length_guard: float = 0.0  # what is lost by another length than the target's, a share of it
     repetition_guard: float = 0.0  # what is lost by pairs of tokens said again, a share of all
     sharpness: float = 0.005  # of minimum_risk (Shen et al. 2016, equation 9: alpha)

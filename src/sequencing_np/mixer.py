@@ -24,6 +24,9 @@ def own_tokens(step: int, burn_in: int, increment: int) -> int:
     return max(step - burn_in, 0) // increment
 
 
+FULL = 0.85  # of the rows: while so many are alive, the others are carried along, which is cheaper than to copy caches
+
+
 class Drawing:
     """A pick that draws from the whole softmax, the rows `greedy` apart: they take the likeliest.
 
@@ -137,6 +140,9 @@ class RLTrainingFeedBack:
     def go_on(self, alive: np.ndarray, ids: np.ndarray, rows: np.ndarray, first: bool) -> Turn:
         # (A, W), (A, W), (A, W) -> Turn
         """The next turn: samples that are alive come first in their sentence, and fill it up with dead ones."""
+        if not first and alive.sum() >= FULL * alive.size:
+            self.places = np.where(alive, self.places, -1)
+            return Turn(self.arrays.native(ids.reshape(-1, 1)))
         stay = np.flatnonzero(alive.any(axis=1))
         if not len(stay):
             return Turn(None)
@@ -144,12 +150,10 @@ class RLTrainingFeedBack:
         order = np.argsort(~alive, axis=1, kind="stable")[:, : int(alive.sum(axis=1).max())]
         ids, rows, places = (np.take_along_axis(x[stay], order, axis=1) for x in (ids, rows, self.places))
         self.places = np.where(np.take_along_axis(alive, order, axis=1), places, -1)
-        same = not first and rows.size == len(stay) * alive.shape[1] and len(stay) == len(self.live)
         all_stay = len(stay) == len(self.live)
         self.live = self.live[stay]
         native = self.arrays.native
-        parents = None if same and (np.diff(rows.reshape(-1)) == 1).all() else native(rows.reshape(-1))
-        return Turn(native(ids.reshape(-1, 1)), parents, None if all_stay else native(stay))
+        return Turn(native(ids.reshape(-1, 1)), native(rows.reshape(-1)), None if all_stay else native(stay))
 
     def result(self) -> Samples:
         used = int(self.real.any(axis=(0, 1)).sum())

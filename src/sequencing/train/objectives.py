@@ -28,7 +28,7 @@ from sequencing_np.mixer import Drawing, RLTrainingFeedBack, Samples, own_tokens
 from sequencing_np.state import Memory
 
 ALL = 1 << 40  # tokens: the whole of any target
-MORE = 10  # tokens that an answer to a short target may be longer than it
+MORE = 5  # tokens that an answer to a short target may be longer than it
 
 
 def step_losses(session: Session, batch: Batch, coins: np.random.Generator) -> Losses:
