@@ -305,10 +305,11 @@ def test_before_it_speaks_it_is_taught(tmp_path: Path) -> None:
 def test_in_parts_is_at_once(name: str, tmp_path: Path) -> None:
     """Bit for bit, the baseline and its optimiser too, also across the step at which the model begins to speak."""
     more = ["cross_entropy=0.2", "entropy=0.01", "dropout=true", "burn_in=2", "increment=2", f"type={name}"]
-    settings = [*EVERYTHING[:5], "train.accumulate=2", *(f"train.objective.{setting}" for setting in more)]
+    own = ["train.accumulate=2", "train.steps=8", *(f"train.objective.{setting}" for setting in more)]
+    settings = [*EVERYTHING[:5], *own]
     config = small(tmp_path / "data", *settings)
     train(config, tmp_path / "one")
-    for stop in (3, 7):
+    for stop in (3, 6):
         train_until(config, tmp_path / "two", stop)
     train(config, tmp_path / "two")
     same_run(tmp_path / "two", tmp_path / "one")
@@ -352,7 +353,7 @@ def test_the_reward_rises(tmp_path: Path) -> None:
     taught = ["train.steps=60", "train.batch_tokens=512", "train.validate_every=60", "train.schedule.warmup=10"]
     train(read_run_config(path, taught), tmp_path / "taught")
     learn = ["train.objective.type=leave_one_out", "train.objective.reward=character_edit", "train.log_every=10"]
-    start = [f"train.init.from_run={tmp_path / 'taught'}", "train.steps=120", "train.learning_rate=2e-3"]
+    start = [f"train.init.from_run={tmp_path / 'taught'}", "train.steps=40", "train.learning_rate=2e-3"]
     config = read_run_config(path, [*taught, *learn, *start])
     train(config, tmp_path / "rewarded")
     found = {name: records(tmp_path / name / "metrics.jsonl") for name in ("taught", "rewarded")}
