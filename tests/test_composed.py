@@ -173,7 +173,7 @@ def test_each_text_has_its_encoder(count: int) -> None:
         same(memory.summary[row : row + 1], np.concatenate(summaries, axis=1))
 
 
-@pytest.mark.parametrize("attention", ["parallel", "hierarchical", "gated"])
+@pytest.mark.parametrize("attention", ["parallel", "hierarchical", "gated", "coarsest"])
 def test_a_text_that_is_lacking_harms_nobody(attention: str) -> None:
     """The rows of a batch say what they say alone, whatever texts the others have."""
     values = to_dict(several(("rnn", "pooling", "rnn")))

@@ -111,6 +111,25 @@ def test_the_formula(name: str, each: str, count: int) -> None:
     same(found.alignment.sum(-1), np.repeat([[1.0], [1.0], [1.0], [0.0]], 3, axis=1))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("each", FREE)
+def test_the_coarsest_alone(each: str, count: int) -> None:
+    """Its context is that of the last memory asked by itself; of the first one nothing is told, unless it is the last."""
+    config, memory, sizes = AttentionConfig("coarsest", size=A, heads=H, each=each), *given(count)
+    upper = UPPER["coarsest"](config, Q, sizes).double().requires_grad_(False)
+    weights = nest({key: parameter.numpy() for key, parameter in upper.named_parameters()})
+    ground = ATTENTIONS["coarsest"](config, **weights)
+    query = np.random.default_rng(5).normal(0, 1, (4, 3, Q))
+    wanted = alone(each, {"attentions": [weights.get("attention", {})] * 3}, count - 1, query)
+    found = look(ground, query, ground.prepare(memory), ground.begin(memory))
+    native = as_torch(memory)
+    same(found, upper_look(upper, torch.tensor(query), upper.prepare(native), upper.begin(native)))
+    same(found.context, wanted.context)
+    assert upper.context_size == ATTENTIONS["coarsest"].context_size(config, sizes) == found.context.shape[2]
+    even = memory.mask / np.maximum(memory.mask.sum(axis=1, keepdims=True), 1)
+    same(found.alignment, wanted.alignment if count == 1 else np.repeat(even[:, None], 3, axis=1))
+
+
 def _coarse(each: str, count: int) -> int:
     """The width of what the coarser memories gave."""
     config = AttentionConfig(each, size=A, heads=H)

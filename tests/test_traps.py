@@ -234,7 +234,7 @@ def kind_of(name: str, config: Any) -> str:
     if ".attention." not in kind or ".gate." in kind:
         return kind
     attention = config.decoder.attention
-    several = attention.type in {"parallel", "hierarchical", "gated"}
+    several = attention.type in {"parallel", "hierarchical", "gated", "coarsest"}
     return f"{kind} of {attention.each if several else attention.type}"
 
 

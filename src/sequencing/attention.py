@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sequencing.attention_scores import EACH, CoverageAttention
-from sequencing.several_memories import GatedAttention, HierarchicalAttention, ParallelAttention
+from sequencing.several_memories import CoarsestAttention, GatedAttention, HierarchicalAttention, ParallelAttention
 from sequencing_np.attention import Looked, Past
 from sequencing_np.state import Memory
 
@@ -45,4 +45,5 @@ ATTENTIONS: dict[str, Any] = {
     "parallel": ParallelAttention,
     "hierarchical": HierarchicalAttention,
     "gated": GatedAttention,
+    "coarsest": CoarsestAttention,
 }

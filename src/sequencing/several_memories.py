@@ -1,8 +1,8 @@
 """Attention to several memories of one sentence, in PyTorch. Twin of `sequencing_np.several_memories`.
 
 The memories are the memory itself and its `others`, from fine to coarse: characters and words, or several texts. Each
-has an attention of its own, a row of EACH; the alignment that is said is that of the first memory, whose positions
-are the source's tokens. With one memory alone they work as well.
+has an attention of its own, a row of EACH (`coarsest` asks the last one alone); the alignment that is said is that of
+the first memory, whose positions are the source's tokens. With one memory alone they work as well.
 """
 
 from __future__ import annotations
@@ -78,6 +78,35 @@ class ParallelAttention(SeveralMemories):
 
 
 AvAttention = ParallelAttention  # its name in the original framework
+
+
+class CoarsestAttention(nn.Module):
+    """The last of the memories alone, of words say and not of the characters that they are made of.
+
+    Where there are others, the first memory is asked nothing: in the alignment all its real tokens weigh the same.
+    """
+
+    def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
+        super().__init__()
+        self.attention = EACH[config.each](config, query_size, (sizes, *sizes.others)[-1])
+        self.context_size: int = self.attention.context_size
+
+    def prepare(self, memory: Memory) -> Memory:
+        """The one memory that is asked, as its attention prepares it."""
+        *others, last = memories(memory)
+        last = self.attention.prepare(last)
+        return memory._replace(others=(*others[1:], last)) if others else last
+
+    def begin(self, memory: Memory) -> Past:
+        """The past before the first query: nothing."""
+        return ()
+
+    def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, C), (B, T, S)
+        answer: Attended = self.attention(query, memories(memory)[-1])
+        if not memory.others:
+            return answer
+        even = query.new_zeros(*query.shape[:2], memory.mask.shape[1])
+        return Attended(answer.context, masked_softmax(even, memory.mask[:, None]))
 
 
 class HierarchicalAttention(SeveralMemories):

@@ -14,7 +14,7 @@ import numpy as np
 from sequencing_np.attention_scores import EACH, CoverageAttention
 from sequencing_np.attention_scores import Past as Past
 from sequencing_np.config import choose, require
-from sequencing_np.several_memories import GatedAttention, HierarchicalAttention, ParallelAttention
+from sequencing_np.several_memories import CoarsestAttention, GatedAttention, HierarchicalAttention, ParallelAttention
 from sequencing_np.state import Array, Memory
 
 
@@ -27,7 +27,7 @@ class AttentionConfig:
     heads: int = 4  # multi_head only
     project_keys: bool = True  # additive: project the memory's keys; False where the encoder has done it
     dropout: float = 0.0  # of the weights, while training
-    each: str = "additive"  # parallel, hierarchical, gated: the row of EACH that looks at each of the memories
+    each: str = "additive"  # what looks at each of several memories: a row of EACH
 
     def __post_init__(self) -> None:
         choose(ATTENTIONS, self.type, "type")
@@ -92,4 +92,5 @@ ATTENTIONS: dict[str, Any] = {
     "parallel": ParallelAttention,
     "hierarchical": HierarchicalAttention,
     "gated": GatedAttention,
+    "coarsest": CoarsestAttention,
 }

@@ -1,8 +1,8 @@
 """Attention to several memories of one sentence, in NumPy. Twin of `sequencing.several_memories`.
 
 The memories are the memory itself and its `others`, from fine to coarse: characters and words, or several texts. Each
-has an attention of its own, a row of EACH; the alignment that is said is that of the first memory, whose positions
-are the source's tokens. With one memory alone they work as well.
+has an attention of its own, a row of EACH (`coarsest` asks the last one alone); the alignment that is said is that of
+the first memory, whose positions are the source's tokens. With one memory alone they work as well.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sequencing_np.attention_scores import EACH, Attended, Past
+from sequencing_np.attention_scores import EACH, Attended, OneMemory, Past
 from sequencing_np.config import require
 from sequencing_np.layers import Linear, masked_softmax
 from sequencing_np.state import Memory, MemorySizes
@@ -79,6 +79,34 @@ class ParallelAttention(SeveralMemories):
 
 
 AvAttention = ParallelAttention  # its name in the original framework
+
+
+class CoarsestAttention(OneMemory):
+    """The last of the memories alone, of words say and not of the characters that they are made of.
+
+    Where there are others, the first memory is asked nothing: in the alignment all its real tokens weigh the same.
+    """
+
+    def __init__(self, config: Any, *, attention: Weights | None = None) -> None:
+        self.attention = EACH[config.each](config, **(attention or {}))
+
+    @staticmethod
+    def context_size(config: Any, sizes: MemorySizes) -> int:
+        """The width of the context."""
+        return context_sizes(config, sizes)[-1]
+
+    def prepare(self, memory: Memory) -> Memory:
+        """The one memory that is asked, as its attention prepares it."""
+        *others, last = memories(memory)
+        last = self.attention.prepare(last)
+        return memory._replace(others=(*others[1:], last)) if others else last
+
+    def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, C), (B, T, S)
+        answer: Attended = self.attention(query, memories(memory)[-1])
+        if not memory.others:
+            return answer
+        even = np.zeros((*query.shape[:2], memory.mask.shape[1]), dtype=query.dtype)
+        return Attended(answer.context, masked_softmax(even, memory.mask[:, None]))
 
 
 class HierarchicalAttention(SeveralMemories):
