@@ -1,5 +1,6 @@
 """fixed_vector: the decoder against its formulas word by word, over a memory made by hand; settings that cannot be."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from torch import nn
 import sequencing
 import sequencing_np
 from architectures import same
+from sequencing.train.loop import train
 from sequencing_np.errors import ConfigError
 from sequencing_np.fixed_vector import FixedVectorDecoderConfig
 from sequencing_np.rnn import StackConfig
 from sequencing_np.state import Memory, MemorySizes, State, select
 from sequencing_np.weights import nest
+from small_runs import records, small
 
 B, S, T, D, H, V = 4, 5, 7, 3, 11, 13
 LENGTHS = [5, 2, 0, 3]
@@ -157,3 +160,13 @@ def test_widths_that_cannot_be() -> None:
         decoders()
     with pytest.raises(ConfigError, match=r"set decoder\.stack\.size = 3"):
         decoders(embedding_size=H, bridge="pass_through")
+
+
+@pytest.mark.parametrize("words", ["false", "true"])
+def test_it_is_trained(tmp_path: Path, words: str) -> None:
+    """The loss falls, with the command's own loop: what the stack says need not lie in one piece."""
+    decoder = ["type=fixed_vector", "embedding_size=32", "stack={size=32}", f"read_words={words}"]
+    settings = ["model.decoder={}", *(f"model.decoder.{setting}" for setting in decoder)]
+    train(small(tmp_path, *settings, "train.steps=60", "train.log_every=10"), tmp_path / "run")
+    losses = [record["loss"] for record in records(tmp_path / "run" / "metrics.jsonl") if record["kind"] == "train"]
+    assert losses[-1] < 0.8 * losses[0]

@@ -49,7 +49,7 @@ def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Los
         if settings.teacher.two_passes and feedback.teacher_rate < 1:
             feedback = second_pass(model, batch, memory, feedback)
         output = dynamic_decode(Unspoken(decoder) if late else decoder, memory, feedback)
-        said = output.logits.view(passes, -1, output.logits.shape[-1])[:, places]
+        said = output.logits.reshape(passes, -1, output.logits.shape[-1])[:, places]
         last = decoder.head.output
         judged = OfFeatures.apply(said, last.weight, last.bias, wanted) if late else OfLogits.apply(said, wanted)
     whole, total = judged
