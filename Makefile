@@ -18,7 +18,7 @@ INSTALL := $(RUN) -m pip install $(QUIET) --constraint constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench recipes-small clean
 
 help:
 	@echo 'make demo     learn to say numbers in German, look at the attention, translate without PyTorch (minutes)'
@@ -26,6 +26,7 @@ help:
 	@echo 'make lint     ruff and mypy'
 	@echo 'make format   put imports and layout in order'
 	@echo 'make bench    measure speed'
+	@echo 'make recipes-small  every recipe end to end on a few pairs (minutes)'
 	@echo 'make clean    remove .venv, caches and builds (runs/ stays)'
 
 demo: $(READY)
@@ -49,9 +50,12 @@ format: $(READY)
 bench: $(READY)
 	@$(RUN) benchmarks/run.py
 
+recipes-small: $(READY)
+	@$(RUN) recipes/small.py
+
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find src tests examples benchmarks recipes -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # PyTorch goes in first and alone, at the tested version: a package that merely requires torch then takes it as it
 # is and pulls no other build.

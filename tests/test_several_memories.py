@@ -114,7 +114,7 @@ def test_the_formula(name: str, each: str, count: int) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("each", FREE)
 def test_the_coarsest_alone(each: str, count: int) -> None:
-    """Its context is that of the last memory asked by itself; of the first one nothing is told, unless it is the last."""
+    """Its context is that of the last memory asked by itself; nothing is told of the first, unless it is the last."""
     config, memory, sizes = AttentionConfig("coarsest", size=A, heads=H, each=each), *given(count)
     upper = UPPER["coarsest"](config, Q, sizes).double().requires_grad_(False)
     weights = nest({key: parameter.numpy() for key, parameter in upper.named_parameters()})
