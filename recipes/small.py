@@ -35,7 +35,15 @@ from sequencing_np import SearchConfig, Translator
 SMALL = ROOT / "runs" / "small"
 PAIRS, WIDTH, READ = 12, 64, 400  # pairs learnt, by cells so wide; lines read of a set
 STEPS = 200
-SLOW = ("sutskever2014", "luong2015-concat", "luong2015-dot", "luong2015-general", "nmt_small", "nmt_medium")
+SLOW = (
+    "sutskever2014",
+    "bahdanau2015",
+    "luong2015-concat",
+    "luong2015-dot",
+    "luong2015-general",
+    "nmt_small",
+    "nmt_medium",
+)
 FLOOR = 0.9  # of the tokens of these pairs, the words before them being given
 LENGTH = 32  # characters of a pair, about
 

@@ -39,11 +39,12 @@ def collected(name: str, folder: Path, runs: Path) -> dict[str, Any]:
 
 def value(result: Mapping[str, Any], place: str, beam: int) -> Any:
     """The number at a place such as `train.padded`; what is searched for has a beam in between."""
+    found: Any = result
     for part in place.split("."):
-        result = result.get(part) or {}
+        found = found.get(part, {}) if isinstance(found, dict) else None
         if part in ("search", "carried"):
-            result = result.get(str(beam)) or {}
-    return result if isinstance(result, int | float) else None
+            found = found.get(str(beam), {}) if isinstance(found, dict) else None
+    return found if isinstance(found, int | float) else None
 
 
 def cells(result: Mapping[str, Any] | None, columns: tuple[str, ...], beam: int) -> list[str]:
@@ -77,7 +78,7 @@ def machines(results: Mapping[str, Any]) -> list[str]:
     found: dict[str, list[str]] = {}
     for name, result in results.items():
         machine = result["machine"]
-        where = machine["accelerator"] or f"{machine['cores']} cores, {machine['threads']} threads of {machine['cpu']}"
+        where = machine["accelerator"] or f"{machine['threads']} of {machine['cores']} cores, {machine['cpu']}"
         found.setdefault(f"{where}; torch {machine['torch']}; seed {result['seed']}", []).append(name)
     return ["", *(f"Measured on {where}: {', '.join(names)}." for where, names in found.items())] if found else []
 

@@ -206,7 +206,7 @@ def test_padded_accuracy_is_that_of_padded_rows(data: st.DataObject) -> None:
 
 def result(**more: Any) -> dict[str, Any]:
     machine = {"cpu": "one", "cores": 2, "accelerator": None, "torch": "2", "threads": 1}
-    search = {"1": {"bleu": 1.25, "exact_match": 0.5}, "5": {"bleu": 2.25, "exact_match": 0.25}}
+    search = {"1": {"bleu": 1.25, "exact_match": 0.5}, "5": {"bleu": 2.25, "exact_match": 0.0}}
     sentences = {"1": list("abcdef"), "5": list("ghijk|")}
     rest = {"carried": {}, "train": {"padded": 0.8}, "test": {}, "parameters": 1234, **more}
     return {"machine": machine, "seed": 1, "search": search, "sentences": sentences, **rest}
@@ -225,7 +225,7 @@ def test_tables_are_made_of_runs(tmp_path: Path) -> None:
     )
     assert "\nolder\n" not in page and page.startswith("a\n") and "\nb <!--" in page
     assert "| 06-attention, greedy | 80.0 % |  |  | 50.0 % | 1.2 |" in page
-    assert "| 06-attention, beam 5 | 80.0 % |  |  | 25.0 % | 2.2 |" in page and "| g | h | i | j | k | \\| |" in page
+    assert "| 06-attention, beam 5 | 80.0 % |  |  | 0.0 % | 2.2 |" in page and "| g | h | i | j | k | \\| |" in page
     assert page.count(table.NOT_RUN) == 2 * (len(catalogue.rows("guide")) - 2)
     assert table.filled(page, "guide", found) == page
     (tmp_path / "results.json").write_text(json.dumps(found), "utf-8")

@@ -32,15 +32,15 @@ READ_OFF = {  # the guide's accuracies after these passes, +-0.003
     "03-embedding": (0.423, 0.492, 0.541, 0.553, 0.571, 0.587, 0.606, 0.622, 0.636),
     "04-embedding-bidirectional": (0.407, 0.411, 0.496, 0.507, 0.583, 0.636, 0.659, 0.668, 0.686),
 }
-COLOURS = ("#2f6da9", "#c2571a", "#3f8f4f", "#8a4fa8", "#1c2430", "#a8323e", "#7a6a12", "#127a7a", "#777777")
+COLOURS = ("#2f6da9", "#c2571a", "#3f8f4f", "#8a4fa8", "#1c2430", "#a8323e")
 
 
 def points(run: Path) -> list[dict[str, float]]:
     """Padded training accuracy and held-out accuracy of each model that a run has kept, by passes."""
     config, read = read_run_config(run / "config.json"), read_run(run)
-    passes = {record["step"]: record["epoch"] for record in read.train if "epoch" in record}
-    last = max(passes, default=0)
-    rate = max(passes.values(), default=0) / max(last, 1)  # of epochs a step: the log has whole ones alone
+    whole = max((record.get("epoch", 0) for record in read.train), default=0)
+    first = next((record["step"] for record in read.train if record.get("epoch") == whole), 0)  # the log has whole ones
+    rate = whole / first if whole else 128 / 80_000  # passes a step
     found = []
     for folder in sorted((run / "models").glob("[0-9]*")):
         check_manifest(folder)
@@ -67,7 +67,8 @@ def draw(curves: dict[str, list[dict[str, float]]], path: Path) -> None:
         ("the guide's measure: training pairs, padding counted", "the honest one: held-out sentences, words alone"),
         strict=True,
     ):
-        for colour, (name, found) in zip(COLOURS, curves.items(), strict=False):
+        for name, found in curves.items():
+            colour = COLOURS[int(name[:2]) - 1]  # each rung its own, whichever are there
             axes.plot([p["passes"] for p in found], [p[key] for p in found], color=colour, label=name, marker=".")
             if key == "padded" and name in READ_OFF:
                 axes.plot(PASSES, READ_OFF[name], color=colour, marker="o", markersize=4, linestyle="none", alpha=0.45)
@@ -85,10 +86,12 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=RUNS, metavar="FOLDER", help="where the runs are (runs/recipes)")
     parser.add_argument("--out", type=Path, default=GUIDE, metavar="FOLDER", help="where curves.json and curves.png go")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     kept = arguments.out / "curves.json"
     curves: dict[str, Any] = json.loads(kept.read_bytes()) if kept.is_file() else {}
     for name in recipes("guide"):
-        if (arguments.runs / name / "models").is_dir():
+        of_words = read_run_config(HERE / f"{name}.toml").vocab.target.level == "words"  # subwords are other tokens
+        if of_words and (arguments.runs / name / "models").is_dir():
             curves[name.rpartition("/")[2]] = points(arguments.runs / name)
     if not curves:
         sys.exit(f"{arguments.runs}/guide: holds no models yet; run: python recipes/run.py guide")
