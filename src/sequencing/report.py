@@ -21,44 +21,6 @@ from sequencing.run_folder import Run, read_run
 from sequencing_np.errors import UsageError
 from sequencing_np.writing import atomic_write
 
-MOST_SENTENCES, MOST_STEPS, MOST_PICTURES, LONGEST_COMPARED = 8, 7, 4, 1000
-
-
-def _score(value: float) -> str:
-    """A number of a hundred; what is less than all is never rounded up to all."""
-    text = f"{value:.1f}"
-    return text if value >= 100 or text != "100.0" else f"{math.floor(100 * value) / 100:.2f}"
-
-
-def _percent(value: float) -> str:
-    return f"{_score(100 * value)} %"
-
-
-METRICS: dict[str, tuple[str, Callable[[float], str]]] = {  # in the order in which they are shown
-    "exact_match": ("exact match", _percent),
-    "token_accuracy": ("token accuracy", _percent),
-    "bleu": ("BLEU", _score),
-    "chrf": ("chrF", _score),
-    "loss": ("loss", number_text),
-    "perplexity": ("perplexity", number_text),
-    "parameters": ("parameters", "{:,.0f}".format),
-    "sentences": ("sentences", "{:,.0f}".format),
-    "sentences_per_second": ("sentences/s", "{:,.0f}".format),
-    "seconds": ("time", duration_text),
-}
-CURVES = (  # title, (name, kind, key) of each line, factor
-    ("Loss", (("train", "train", "loss"), ("dev", "dev", "loss")), 1),
-    ("Right on dev, %", (("sentences", "dev", "exact_match"), ("tokens", "dev", "token_accuracy")), 100),
-    ("Reward of samples", (("samples", "train", "reward"),), 1),
-    ("Baseline error", (("squared", "train", "baseline_error"),), 1),
-    ("Samples: different, their length, %", (("different", "train", "diversity"), ("length", "train", "length")), 100),
-    ("Entropy of a token, nats", (("samples", "train", "entropy"),), 1),
-    ("BLEU and chrF", (("BLEU", "dev", "bleu"), ("chrF", "dev", "chrf")), 1),
-    ("Learning rate", (("train", "train", "learning_rate"),), 1),
-    ("Gradient norm", (("train", "train", "gradient_norm"),), 1),
-    ("Target tokens/s", (("train", "train", "tokens_per_second"),), 1),
-)
-
 
 def write_report(run: Path, output: Path | None = None) -> Path:
     """Write the page of the run, by default into its folder as report.html, and return its path."""

@@ -31,11 +31,16 @@ class Figure(NamedTuple):
 
 LOSS = (Line("train", "train", "loss"), Line("dev", "dev", "loss"))
 SPENT = (Line("padding", "train", "padding"), Line("waiting", "train", "data_wait"))
+SAMPLED = (Line("different", "train", "diversity"), Line("length", "train", "length"))
 FIGURES = (  # of one run
     Figure("Loss", LOSS),
     Figure("Right on dev, %", (Line("sentences", "dev", "exact_match"), Line("tokens", "dev", "token_accuracy")), 100),
     Figure("BLEU and chrF", (Line("BLEU", "dev", "bleu"), Line("chrF", "dev", "chrf"))),
     Figure("Token errors on dev, %", (Line("errors", "dev", "token_error_rate"),), 100),
+    Figure("Reward of samples", (Line("samples", "train", "reward"),)),
+    Figure("Baseline error", (Line("squared", "train", "baseline_error"),)),
+    Figure("Samples: different, their length, %", SAMPLED, 100),
+    Figure("Entropy of a token, nats", (Line("samples", "train", "entropy"),)),
     Figure("Learning rate", (Line("train", "train", "learning_rate"),)),
     Figure("Gradient norm", (Line("train", "train", "gradient_norm"),)),
     Figure("Target tokens/s", (Line("train", "train", "tokens_per_second"),)),
@@ -51,6 +56,7 @@ COMPARED = (  # of several runs, a line each
     Figure("Right sentences on dev, %", (Line("", "dev", "exact_match"),), 100),
     Figure("Right tokens on dev, %", (Line("", "dev", "token_accuracy"),), 100),
     Figure("Token errors on dev, %", (Line("", "dev", "token_error_rate"),), 100),
+    Figure("Reward of samples", (Line("", "train", "reward"),)),
     Figure("Learning rate", (Line("", "train", "learning_rate"),)),
     Figure("Gradient norm", (Line("", "train", "gradient_norm"),)),
     Figure("Target tokens/s", (Line("", "train", "tokens_per_second"),)),

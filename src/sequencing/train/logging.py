@@ -24,20 +24,14 @@ LONGEST_SAMPLE = 300
 BAR_UNITS = 10_000
 SHOWN = {  # how the numbers of a "train" record are said in a line
     "loss": "loss {:.4f}",
+    "reward": "reward {:.4f}",
+    "entropy": "entropy {:.2f}",
     "tokens_per_second": "{:,.0f} tok/s",
     "learning_rate": "lr {:.1e}",
     "padding": "padding {:.1%}",
     "data_wait": "waits for data {:.1%}",
     "memory_bytes": "memory {:.1f} GB",
     "skipped": "skipped {:,.0f}",
-SHOWN = {  # how the bar shows the numbers of a "train" record
-    "loss": ("loss {}", ".4f"),
-    "reward": ("reward {}", ".4f"),
-    "entropy": ("entropy {}", ".2f"),
-    "tokens_per_second": ("{} tok/s", ",.0f"),
-    "learning_rate": ("lr {}", ".1e"),
-    "padding": ("padding {}", ".1%"),
-    "data_wait": ("waits for data {}", ".1%"),
 }
 GIGABYTE = 1e9
 

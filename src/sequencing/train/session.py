@@ -34,9 +34,8 @@ from sequencing.train.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from sequencing.train.logging import Log, MetricsLog, Progress, Silence
 from sequencing.train.critic import Critic, critic_of
-from sequencing.train.logging import Log, MetricsLog, Progress, Silence, TensorBoardLog
+from sequencing.train.logging import Log, MetricsLog, Progress, Silence
 from sequencing.train.material import Say, as_lists, gather, limits_of, same_data
 from sequencing.train.settings import check_settings, same_run
 from sequencing.train.tally import Tally
