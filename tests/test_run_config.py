@@ -16,6 +16,7 @@ from sequencing.loss import NORMALIZERS
 from sequencing.optim import OPTIMIZERS, SCHEDULES, TEACHER_RATES
 from sequencing.policy import OBJECTIVES
 from sequencing.run_config import LEVELS, DataConfig, RunConfig, located, read_run_config, run_config, saved
+from sequencing.train.guard import SPIKES, THEN
 from sequencing.train.settings import PRECISIONS, check_settings
 from sequencing_np.config import Origin, override
 from sequencing_np.errors import ConfigError
@@ -31,6 +32,8 @@ SAMPLES: dict[str, Any] = {  # the setting that names a row -> the table
     "train.teacher.type": TEACHER_RATES,
     "train.precision": PRECISIONS,
     "train.objective.type": OBJECTIVES,
+    "train.guard.on_spike": SPIKES,
+    "train.guard.then": THEN,
     "vocab.source.level": dict.fromkeys(LEVELS),
     "vocab.target.level": dict.fromkeys(LEVELS),
     "search.length_penalty": LENGTH_PENALTIES,
@@ -95,6 +98,11 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "train.objective.baseline_rate": [0, -1.0],
     "train.objective.workers": [-1],
     "train.clip": [-1],
+    "train.guard.patience": [0, -1],
+    "train.guard.then": ["stop", ""],
+    "train.guard.on_spike": ["roll_back", ""],
+    "train.guard.spike": [1.0, -1.0],
+    "train.guard.window": [0, -1],
     "train.label_smoothing": [-0.1, 1.0],
     "train.r_drop": [-0.1],
     "train.coverage": [-0.1],

@@ -122,6 +122,19 @@ class ObjectiveConfig:
         require(several, f"burn_in {self.burn_in}: says when the model begins to speak; set increment too")
         both = bool(self.start) or not self.near
         require(both, f"near {self.near}: stays near another model; name it as objective.start, or set near = 0")
+class GuardConfig:
+    """What is done with updates that cannot be right. One whose gradient or loss is no finite number is never made."""
+
+    patience: int = 10  # updates skipped in a row, after which it is enough
+    then: str = "end"  # a row of THEN in `sequencing.train.guard`: what is done after that
+    on_spike: str = "none"  # a row of SPIKES there: what is done with a gradient that is much longer than usual
+    spike: float = 10.0  # times the usual norm, which is what that means
+    window: int = 100  # updates over which the usual norm is the mean; nothing is a spike before there were as many
+
+    def __post_init__(self) -> None:
+        require(self.patience >= 1, f"patience {self.patience}: must be 1 (the first is enough) or more")
+        require(self.spike > 1, f"spike {self.spike}: must be above 1, the usual norm")
+        require(self.window >= 1, f"window {self.window}: must be 1 or more")
 
 
 @dataclass(frozen=True)
@@ -142,6 +155,7 @@ class TrainConfig:
     momentum: float = 0.0  # sgd only
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     clip: float = 1.0  # largest norm of the gradient; 0: unbounded
+    guard: GuardConfig = field(default_factory=GuardConfig)
     label_smoothing: float = 0.0
     r_drop: float = 0.0  # weight of how differently two passes with dropout answer (Liang et al. 2021, equation 4)
     coverage: float = 0.0  # weight of the loss for looking at a token again (See et al. 2017, equation 12)

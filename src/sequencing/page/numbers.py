@@ -52,6 +52,7 @@ METRICS = {  # in the order in which they are shown
     "tokens_per_second": Metric("target tokens/s", count),
     "memory_bytes": Metric("memory", gigabytes),
     "skipped": Metric("skipped steps", count),
+    "shrunk": Metric("shrunk steps", count),
 }
 HIDDEN = {"step", "best"}
 

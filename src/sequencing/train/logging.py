@@ -32,6 +32,7 @@ SHOWN = {  # how the numbers of a "train" record are said in a line
     "data_wait": "waits for data {:.1%}",
     "memory_bytes": "memory {:.1f} GB",
     "skipped": "skipped {:,.0f}",
+    "shrunk": "shrunk {:,.0f}",
 }
 GIGABYTE = 1e9
 
@@ -235,11 +236,11 @@ def _size(terminal: TextIO) -> tuple[int, ...]:
 
 
 def shown(record: Record, names: Iterable[str]) -> list[str]:
-    """The numbers of a "train" record in words, those that it has; that no step was skipped is not said."""
+    """The numbers of a "train" record in words, those that it has; that no step was skipped or shrunk is not said."""
     said = []
     for name in names:
         if name in record:
             value = number(plain(record[name]))
             value = math.nan if value is None else value / GIGABYTE if name == "memory_bytes" else value
-            said += [SHOWN[name].format(value)] if value or name != "skipped" else []
+            said += [SHOWN[name].format(value)] if value or name not in ("skipped", "shrunk") else []
     return said

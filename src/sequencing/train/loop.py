@@ -14,11 +14,13 @@ from sequencing.data.prefetch import prefetched
 from sequencing.data.sampling import Position
 from sequencing.distributed import together
 from sequencing.evaluate import METRICS
-from sequencing.optim import is_plateau, learning_rate
+from sequencing.optim import is_plateau
 from sequencing.process import alone, interruptible
 from sequencing.records import json_line
 from sequencing.run_config import RunConfig
 from sequencing.run_folder import ANSWERS
+from sequencing.train.checkpoint import latest_checkpoint
+from sequencing.train.guard import RETURNS, THEN, check_weights, diverged
 from sequencing.train.session import Session, open_session
 from sequencing.train.settings import begin_folder
 from sequencing.train.tally import Tally
@@ -67,6 +69,9 @@ def run(session: Session, asked: list[int]) -> None:
         session.step, session.position = session.step + 1, position
         session.seconds = time.monotonic() - begin
         session.tally.add(batches, stepped)
+        if (session.guard.here or session.step % settings.log_every == 0) and session.guard.exhausted():
+            go_back(session)
+            continue
         if session.step % settings.log_every == 0:
             log_training(session)
         if session.step % settings.validate_every == 0:
@@ -77,7 +82,7 @@ def run(session: Session, asked: list[int]) -> None:
             session.save()
             session.saver.finish()
             raise Interrupted(f"stopped after step {session.step:,}; the same command continues {session.folder}")
-        if time.monotonic() - saved_at > 60 * settings.save_minutes:
+        if agreed(session, time.monotonic() - saved_at > 60 * settings.save_minutes):
             session.save()
             saved_at = time.monotonic()
     if session.looked != session.step:
@@ -137,6 +142,30 @@ def finished(session: Session) -> bool:
     return bool(steps or minutes or (settings.patience and session.worse >= settings.patience))
 
 
+def go_back(session: Session) -> None:
+    """From the last checkpoint on at half the rate, with the batches that come now; an error where there is no way.
+
+    Saved at once: a stop from now on changes nothing.
+    """
+    guard = session.guard
+    what = f"{guard.config.patience} updates in a row were skipped, up to step {session.step:,}"
+    session.saver.finish()
+    session.ranks.in_turn()
+    checkpoint = latest_checkpoint(session.folder) if THEN[guard.config.then] else None
+    if checkpoint is None or checkpoint.state["guard"]["returns"] >= RETURNS:
+        raise diverged(what)
+    position, session.tally = session.position, Tally()
+    session.restore(checkpoint)
+    session.position = position
+    guard.go_back()
+    for log in session.logs.values():
+        log.truncate_after(session.step)
+    session.progress.say(
+        f"warning: {what}; going back to step {session.step:,}, on with the next batches at {guard.rate:g} of the rate"
+    )
+    session.save()
+
+
 def keep_model(session: Session, score: float) -> None:
     """Write the model to RUN/models/STEP, and drop all but the last ones."""
     settings, folder = session.config.train, session.folder / "models"
@@ -147,13 +176,12 @@ def keep_model(session: Session, score: float) -> None:
 
 def log_training(session: Session) -> None:
     """What was summed up since the last line, to the bar and the files."""
-    session.tally.check(session.step)
     record = {
         "kind": "train",
         "step": session.step,
         "epoch": session.position.epoch,
         "seconds": round(session.seconds, 2),
-        "learning_rate": learning_rate(session.step, session.config.train, session.plateaus),
+        "learning_rate": session.learning_rate(session.step),
         **session.tally.means(session.ranks),
     }
     session.tally = Tally()
@@ -164,7 +192,7 @@ def log_training(session: Session) -> None:
 
 def look(session: Session) -> None:
     """Validate; keep the model as `best` where it is."""
-    session.tally.check(session.step)
+    check_weights(session.model, session.step)
     session.looked = session.step
     if session.held_out is None or not session.ranks.first:
         return

@@ -21,7 +21,7 @@ from sequencing.loading import choose_device
 from sequencing.lora import LowRankLinear, adapt, merged
 from sequencing.machine import machine
 from sequencing.model import Model
-from sequencing.optim import OPTIMIZERS, Average, check_validation
+from sequencing.optim import OPTIMIZERS, Average, check_validation, learning_rate
 from sequencing.records import write_json
 from sequencing.restore import optimistic_restore
 from sequencing.run_config import RunConfig, saved
@@ -35,12 +35,14 @@ from sequencing.train.checkpoint import (
     save_checkpoint,
 )
 from sequencing.train.critic import Critic, critic_of
+from sequencing.train.guard import Guard, check_weights
 from sequencing.train.logging import Log, MetricsLog, Progress, Silence
 from sequencing.train.material import Say, as_lists, gather, limits_of, same_data
 from sequencing.train.settings import check_settings, same_run
 from sequencing.train.tally import Tally
 from sequencing.train.trackers import trackers
 from sequencing.train.validation import HeldOut, read_held_out
+from sequencing.train_config import GuardConfig
 from sequencing.vocabularies import completed
 from sequencing_np.config import to_dict
 from sequencing_np.errors import SequencingError
@@ -78,6 +80,7 @@ class Session:
     teacher: Teacher | None = None
     critic: Critic | None = None  # where it learns from rewards
     ranks: Ranks = dataclasses.field(default_factory=Ranks)
+    guard: Guard = dataclasses.field(default_factory=lambda: Guard(GuardConfig()))
 
     @property
     def model(self) -> Model:
@@ -111,7 +114,7 @@ class Session:
 
         SearchError, and nothing written, where training diverged.
         """
-        self.tally.check(self.step)
+        check_weights(self.model, self.step)
         tally = self.tally.sums(self.ranks)
         if not self.ranks.first:
             return
@@ -134,6 +137,7 @@ class Session:
             "select": self.config.train.select,
             "looked": self.looked,
             "tally": tally,
+            "guard": self.guard.state(),
             "average_steps": self.average.steps if self.average else 0,
             "fingerprint": self.fingerprint,
         }
@@ -168,10 +172,16 @@ class Session:
         self.step, self.position = state["step"], Position(*state["position"])
         self.seconds, self.looked = state["seconds"], state["looked"]
         self.plateaus = state.get("plateaus", 0)  # older checkpoints have none
+        if "guard" in state:
+            self.guard.restore(state["guard"])
         if self.ranks.first:
             self.tally.restore(state["tally"])
         if state["select"] == self.config.train.select:  # scores of another metric cannot be compared
             self.best, self.worse = state["best"], state["worse"]
+
+    def learning_rate(self, step: int) -> float:
+        """The rate of a step (from 1)."""
+        return learning_rate(step, self.config.train, self.plateaus) * self.guard.rate
 
     def averaged(self) -> Averaged:
         """A context in which the model has its averaged weights, where there is an average."""
@@ -250,6 +260,7 @@ def open_session(
         teacher=teacher,
         critic=critic_of(config, model, material.vocabs),
         ranks=ranks,
+        guard=Guard(config.train.guard, next(model.parameters()).device),
     )
     facts = machine() | {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     if ranks.first:

@@ -14,6 +14,7 @@ from sequencing.records import write_json
 from sequencing.rewards import check_reward
 from sequencing.run_config import RunConfig, run_config, saved
 from sequencing.train.checkpoint import checkpoint_folders
+from sequencing.train.guard import check_guard
 from sequencing.train.trackers import check_trackers
 from sequencing_np.config import Origin, changes, choose, read_json
 from sequencing_np.errors import ConfigError, UsageError
@@ -26,6 +27,7 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 FREE = {  # settings of [train] that may change between two starts of one run
     "steps", "epochs", "minutes", "patience", "validate_every", "validate_sentences", "validate_beam", "samples",
     "log_every", "save_minutes", "keep", "keep_models", "trackers", "threads", "device", "bleu_tokenize", "select",
+    "guard",
 }  # fmt: skip
 
 
@@ -41,6 +43,7 @@ def check_settings(config: RunConfig) -> None:
     if train.bleu_tokenize:
         check_tokenizer(train.bleu_tokenize)
     check_schedule(train)
+    check_guard(train.guard)
     check_trackers(train.trackers)
     if config.model.copies and not config.vocab.joint:
         raise ConfigError("model.decoder.copy: source and target must share their ids; set vocab.joint = true")

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from sequencing.distributed import Ranks
 from sequencing_np.batch import Batch, padding_share
-from sequencing_np.errors import SearchError
 
 TOLD = ("untaught", "samples", "reward", "different", "own", "entropy", "error", "said", "wanted")
 """Sums over samples: target tokens without cross entropy; samples, their rewards, how many differ from those before
@@ -25,6 +24,10 @@ class Stepped(NamedTuple):
     loss: Tensor  # () nats, label smoothing included, of all its batches
     gradient_norm: Tensor  # ()
     told: Tensor | None = None  # (TOLD,)
+    loss: Tensor  # () nats, label smoothing included, of all its batches; 0 where it was not made
+    gradient_norm: Tensor  # () the same
+    made: Tensor  # () true or false: whether the weights moved
+    shrunk: Tensor  # () true or false: whether its gradient was
 
 
 class Tally:
@@ -34,7 +37,10 @@ class Tally:
         self.loss: Tensor | float = 0.0
         self.told: Tensor | None = None
         self.norm: Tensor | float = 0.0
-        self.tokens, self.steps, self.padding, self.batches = 0, 0, 0.0, 0
+        self.tokens: Tensor | int = 0  # of the updates that were made
+        self.skipped: Tensor | int = 0
+        self.shrunk: Tensor | int = 0
+        self.steps, self.padding, self.batches = 0, 0.0, 0
         self.begin, self.timed = time.monotonic(), 0  # this process's own: since when, and how many tokens
         self.waited = 0.0  # seconds in which there was no batch yet
 
@@ -44,17 +50,10 @@ class Tally:
         if stepped.told is not None:
             self.told = stepped.told if self.told is None else self.told.to(stepped.told.device) + stepped.told
         tokens = sum(int(batch.target_mask.sum()) for batch in batches)
-        self.tokens, self.timed = self.tokens + tokens, self.timed + tokens
+        self.tokens, self.timed = self.tokens + tokens * stepped.made, self.timed + tokens
+        self.skipped, self.shrunk = self.skipped + ~stepped.made, self.shrunk + stepped.shrunk
         self.padding, self.batches = self.padding + sum(map(padding_share, batches)), self.batches + len(batches)
         self.steps += 1
-
-    def check(self, step: int) -> None:
-        """SearchError where the loss has become infinite or no number: nothing of it may be saved."""
-        if not math.isfinite(float(self.loss)) or not math.isfinite(float(self.norm)):
-            raise SearchError(
-                f"training diverged: at step {step:,} the loss or its gradient is not a finite number. "
-                "Lower train.learning_rate, lengthen train.schedule.warmup or set train.clip; what was saved is intact"
-            )
 
     def means(self, ranks: Ranks) -> dict[str, float]:
         """Means over what was added, by all ranks."""
@@ -67,9 +66,18 @@ class Tally:
             **({"loss": loss / taught} if taught > 0 else {}),
             **means_of_samples(samples),
             "gradient_norm": float(self.norm) / self.steps,
+        own = [float(self.loss), float(self.tokens), self.padding, self.batches, self.timed]
+        numbers = [*own, self.waited / seconds]
+        loss, tokens, padding, batches, timed, waited = ranks.total(numbers)
+        made = self.steps - int(self.skipped)
+        return {
+            "loss": loss / tokens if tokens else math.nan,
+            "gradient_norm": float(self.norm) / made if made else math.nan,
             "tokens_per_second": timed / seconds,
             "padding": padding / batches,
             "data_wait": waited / ranks.count,
+            "skipped": int(self.skipped),
+            **({"shrunk": int(self.shrunk)} if self.shrunk else {}),
         }
 
     def told_sums(self) -> list[float]:
@@ -102,3 +110,11 @@ def means_of_samples(sums: dict[str, float]) -> dict[str, float]:
         "length": sums["said"] / sums["wanted"],
         **({"baseline_error": sums["error"] / own} if sums["error"] else {}),
     }
+        together = ranks.total([float(self.loss), float(self.tokens), self.padding, self.batches])
+        return [*together, float(self.norm), self.steps, int(self.skipped), int(self.shrunk)]
+
+    def restore(self, sums: list[float]) -> None:
+        """The inverse of `sums`."""
+        self.loss, tokens, self.padding, batches, self.norm, steps, *guarded = sums
+        self.tokens, self.batches, self.steps = int(tokens), int(batches), int(steps)
+        self.skipped, self.shrunk = map(int, guarded or (0, 0))  # older checkpoints have none

@@ -16,6 +16,9 @@ from sequencing.data.permutation import key_of
 from sequencing.loss import NORMALIZERS
 from sequencing.optim import clip, learning_rate
 from sequencing.train.objectives import step_losses
+from sequencing.optim import clip
+from sequencing.train.guard import move, spoil
+from sequencing.train.losses import losses_of
 from sequencing.train.session import Session
 from sequencing.train.tally import Stepped
 from sequencing_np.batch import Batch
@@ -25,7 +28,7 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
     """One step, of this rank's batches and those of the others: as many as `train.accumulate` says."""
     settings, model = session.config.train, session.model
     for group in session.optimizer.param_groups:
-        group["lr"] = learning_rate(session.step + 1, settings, session.plateaus)
+        group["lr"] = session.learning_rate(session.step + 1)
     model.train()
     session.optimizer.zero_grad(set_to_none=True)
     ranks = session.ranks
@@ -41,6 +44,8 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
         if losses.told is not None:
             told = losses.told if told is None else told + losses.told
     gradients.put_back()
+    total = torch.as_tensor(total)
+    spoil(gradients.parameters, total)
     ranks.add_up(gradients.parameters, settings.same_bits)
     norm = clip(model.parameters(), settings.clip)
     session.optimizer.step()
@@ -49,6 +54,11 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
     if session.average:
         session.average.update()
     return Stepped(torch.as_tensor(total), norm.detach(), told)
+    norm = clip(model.parameters(), settings.clip).detach()
+    verdict = session.guard.judge(norm, settings.clip)
+    move(verdict, gradients.parameters, session.optimizer, session.average)
+    made = verdict.made
+    return Stepped(torch.where(made, total, 0.0), torch.where(made, norm, 0.0), made, verdict.shrunk)
 
 
 def chance(seed: int, step: int, share: int) -> np.random.Generator:
