@@ -18,6 +18,9 @@ from sequencing.policy import OBJECTIVES
 from sequencing.run_config import LEVELS, DataConfig, RunConfig, located, read_run_config, run_config, saved
 from sequencing.train.guard import SPIKES, THEN
 from sequencing.train.settings import PRECISIONS, check_settings
+from sequencing.train.precision import AUTO, PRECISIONS
+from sequencing.train.settings import check_settings
+from sequencing_np.beam import LENGTH_PENALTIES
 from sequencing_np.config import Origin, override
 from sequencing_np.errors import ConfigError
 from sequencing_np.ranking import LENGTH_PENALTIES
@@ -32,6 +35,7 @@ SAMPLES: dict[str, Any] = {  # the setting that names a row -> the table
     "train.teacher.type": TEACHER_RATES,
     "train.precision": PRECISIONS,
     "train.objective.type": OBJECTIVES,
+    "train.precision": PRECISIONS | {AUTO: None},
     "train.guard.on_spike": SPIKES,
     "train.guard.then": THEN,
     "vocab.source.level": dict.fromkeys(LEVELS),
@@ -125,7 +129,7 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "train.seed": [-1],
 }
 ANYTHING = {  # fields of which every value of their type may be, or is tried elsewhere
-    "train.same_bits", "train.trackers", "train.teacher.per_sentence", "train.teacher.draw", "vocab.joint",
+    "train.same_bits", "train.recompute", "train.trackers", "train.teacher.per_sentence", "train.teacher.draw", "vocab.joint",
     "train.init.from_run", "train.init.freeze", "train.distill.teacher", "vocab.source.delimiter",
     "vocab.source.file", "train.device", "data.prepared", "train.objective.start", "train.objective.dropout",
     "train.objective.with_target", "train.teacher.two_passes",

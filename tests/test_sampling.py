@@ -1,5 +1,8 @@
 """The order of training batches: complete, repeatable, and continued exactly."""
 
+import multiprocessing
+import os
+import signal
 from collections import Counter
 from itertools import islice
 from random import Random
@@ -15,7 +18,7 @@ from sequencing.data.prefetch import prefetched
 from sequencing.data.sampling import BatchStream, Placed, Position, SamplingOptions, eval_batches, even_parts
 from sequencing.data.store import Encoded, open_store, write_store
 from sequencing_np.batch import PadIds, in_order, padding_share
-from sequencing_np.errors import ConfigError, DataError
+from sequencing_np.errors import ConfigError, DataError, SequencingError
 from sequencing_np.special import Special
 
 EOS = 3
@@ -163,6 +166,18 @@ def test_any_number_of_workers_gives_the_same(tmp_path):
     assert_same(list(streams[1].batches()), wanted)
     for stream in streams:
         assert_same(list(prefetched(stream, workers=2)), wanted)
+
+
+def test_a_worker_that_is_killed_is_told_of():
+    """It neither hangs nor ends the epoch in silence."""
+    stream = stream_of(SEVENTY_SEVEN, batch_tokens=40)
+    made = prefetched(stream, workers=2)
+    next(made)
+    (victim, *_) = multiprocessing.active_children()
+    os.kill(victim.pid, signal.SIGKILL)
+    with pytest.raises(SequencingError, match=r"has ended, killed .* data\.workers = 2; .*data\.workers = 0"):
+        for _ in range(10_000):
+            next(made)
 
 
 def test_positions_count_batches_within_their_epoch():

@@ -178,7 +178,8 @@ class TrainConfig:
     keep_models: int = 0  # models of the last validations, as RUN/models/STEP: to be averaged
     trackers: tuple[str, ...] = ()  # rows of TRACKERS in `sequencing.train.trackers`, or "module:Class"
     threads: int = 0  # 0: PyTorch's own choice
-    precision: str = "float32"  # a row of PRECISIONS in `sequencing.train.settings`
+    precision: str = "float32"  # a row of PRECISIONS in `sequencing.train.precision`, or auto
+    recompute: bool = False  # blocks of self-attention once more for the gradient: less memory, a third more work
     device: str = "auto"  # auto, cpu, cuda, cuda:1 …
     seed: int = 1
 

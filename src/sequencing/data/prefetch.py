@@ -9,11 +9,13 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import groupby
 
 from sequencing.data.sampling import POOL, START, BatchStream, Placed, Position
 from sequencing.process import settle_worker
+from sequencing_np.errors import SequencingError
 
 AHEAD = 2  # chunks that are ready, or being made, for each worker
 CHUNK = 8  # batches that are made at once
@@ -54,6 +56,12 @@ def given(executor: Executor, make: Make, tasks: Iterator[list[Position]], worke
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
+    except BrokenProcessPool:
+        raise SequencingError(
+            "a process that makes batches has ended, killed by somebody or by the system, one of data.workers = "
+            f"{workers}; each needs memory of its own. What was saved before is intact: go on with the same command, with fewer "
+            "workers or with data.workers = 0"
+        ) from None
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
 

@@ -56,9 +56,14 @@ class Guard:
         return SLOWER**self.returns
 
     @property
+    def device(self) -> torch.device:
+        """Where decisions are made."""
+        return self.numbers.device
+
+    @property
     def here(self) -> bool:
         """Whether to ask for a decision costs nothing."""
-        return self.numbers.device.type == "cpu"
+        return self.device.type == "cpu"
 
     def judge(self, norm: Tensor, largest: float) -> Verdict:
         """Of the norm that a gradient had before it was clipped to `largest` (0: never)."""

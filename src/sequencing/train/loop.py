@@ -21,6 +21,7 @@ from sequencing.run_config import RunConfig
 from sequencing.run_folder import ANSWERS
 from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.guard import RETURNS, THEN, check_weights, diverged
+from sequencing.train.memory import at_validation, enough_memory
 from sequencing.train.session import Session, open_session
 from sequencing.train.settings import begin_folder
 from sequencing.train.tally import Tally
@@ -199,7 +200,8 @@ def look(session: Session) -> None:
     settings = session.config.train
     session.model.eval()
     with session.averaged():
-        record, samples, answers = validate(session.translator, session.held_out, session.config)
+        with enough_memory(lambda: at_validation(settings, session.step, session.guard.device)):
+            record, samples, answers = validate(session.translator, session.held_out, session.config)
         score = [METRICS[settings.select] * record[settings.select], -record["loss"]]
         better = session.best is None or score > session.best
         if better:

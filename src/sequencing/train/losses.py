@@ -12,8 +12,8 @@ from sequencing.head import Unspoken
 from sequencing.loss import OfFeatures, OfLogits, Wanted, coverage_loss
 from sequencing.model import Model
 from sequencing.optim import teacher_rate
+from sequencing.train.precision import PRECISIONS
 from sequencing.train.session import Session
-from sequencing.train.settings import PRECISIONS
 from sequencing_np.batch import Batch
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.feedback import Pick, Sampler, TrainingFeedBack, argmax, banned_ids
@@ -42,6 +42,8 @@ def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Los
     low, feedback, decoder = PRECISIONS[settings.precision], teacher(session, batch, coins), model.decoder
     stepwise = feedback.teacher_rate < 1 and not settings.teacher.two_passes
     late = not stepwise and not decoder.copy  # nobody asks for the logits before the loss does
+    low, feedback, decoder = PRECISIONS[session.precision], teacher(session, batch, coins), model.decoder
+    late = feedback.teacher_rate == 1 and not decoder.copy  # nobody asks for the logits before the loss does
     with torch.autocast(mask.device.type, low, enabled=low is not None):
         if session.teacher:
             wanted = wanted._replace(taught=session.teacher.teach(single, places))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sequencing.corpora.alignment_check import PLACES, RUN, Pair, find_shift
+from sequencing.data.blanks import sentence
 from sequencing.data.corpus import Corpus, Entry, FilePrint, differences, overlap
 from sequencing.data.encoding import encode
 from sequencing.data.store import INFO, Pairs, check_vocabularies, open_store
@@ -63,6 +64,7 @@ def from_text(config: RunConfig, folder: Path, begun: bool, say: Say) -> Materia
             say(f"warning: {shift.sentence(name)}")
     if dropped.count:
         say(f"{dropped.count:,} pairs of over {data.max_length} tokens left out (first: {', '.join(dropped.first)})")
+    say_blanks(pairs, vocabs, say)
     return Material(pairs, vocabs, dev, report.fingerprint)
 
 
@@ -89,6 +91,7 @@ def from_prepared(config: RunConfig, folder: Path, begun: bool, say: Say) -> Mat
     longer = int(cells.counts[np.maximum(cells.source, cells.target) > data.max_length].sum())
     if longer:
         say(f"{longer:,} pairs of over {data.max_length} tokens left out")
+    say_blanks(pairs, vocabs, say)
     for vocab, name in zip(vocabs, VOCABULARIES, strict=True):
         save_vocab(vocab, folder / name)
     dev = prepared.held_out("dev")
@@ -96,6 +99,12 @@ def from_prepared(config: RunConfig, folder: Path, begun: bool, say: Say) -> Mat
     info = prepared.store / INFO  # it holds the check sums of all the others
     prints = (FilePrint(str(info), info.stat().st_size, sha256(info), len(pairs)),)
     return Material(pairs, vocabs, held_out(given, source.columns, say), prints)
+
+
+def say_blanks(pairs: Pairs, vocabs: tuple[Vocabulary, Vocabulary], say: Say) -> None:
+    """Count, aloud, the pairs that say nothing."""
+    if said := sentence(pairs, vocabs):
+        say(said)
 
 
 def held_out(files: tuple[str | tuple[str, ...], ...], sources: int, say: Say) -> Corpus | None:

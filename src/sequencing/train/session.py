@@ -22,6 +22,7 @@ from sequencing.lora import LowRankLinear, adapt, merged
 from sequencing.machine import machine
 from sequencing.model import Model
 from sequencing.optim import OPTIMIZERS, Average, check_validation, learning_rate
+from sequencing.recompute import recompute
 from sequencing.records import write_json
 from sequencing.restore import optimistic_restore
 from sequencing.run_config import RunConfig, saved
@@ -38,6 +39,7 @@ from sequencing.train.critic import Critic, critic_of
 from sequencing.train.guard import Guard, check_weights
 from sequencing.train.logging import Log, MetricsLog, Progress, Silence
 from sequencing.train.material import Say, as_lists, gather, limits_of, same_data
+from sequencing.train.precision import chosen
 from sequencing.train.settings import check_settings, same_run
 from sequencing.train.tally import Tally
 from sequencing.train.trackers import trackers
@@ -80,6 +82,7 @@ class Session:
     teacher: Teacher | None = None
     critic: Critic | None = None  # where it learns from rewards
     ranks: Ranks = dataclasses.field(default_factory=Ranks)
+    precision: str = "float32"  # of matrix products: what `auto` stood for when the run began
     guard: Guard = dataclasses.field(default_factory=lambda: Guard(GuardConfig()))
 
     @property
@@ -138,6 +141,7 @@ class Session:
             "looked": self.looked,
             "tally": tally,
             "guard": self.guard.state(),
+            "precision": self.precision,
             "average_steps": self.average.steps if self.average else 0,
             "fingerprint": self.fingerprint,
         }
@@ -172,8 +176,9 @@ class Session:
         self.step, self.position = state["step"], Position(*state["position"])
         self.seconds, self.looked = state["seconds"], state["looked"]
         self.plateaus = state.get("plateaus", 0)  # older checkpoints have none
-        if "guard" in state:
+        if "guard" in state:  # and neither of these two
             self.guard.restore(state["guard"])
+            self.precision = state["precision"]
         if self.ranks.first:
             self.tally.restore(state["tally"])
         if state["select"] == self.config.train.select:  # scores of another metric cannot be compared
@@ -238,7 +243,8 @@ def open_session(
     source_vocab, target_vocab = material.vocabs
     stream = BatchStream(material.pairs, source_vocab, target_vocab, sampling_options(config))
     torch.manual_seed(config.train.seed)
-    model = Model(completed(config.model, source_vocab, target_vocab)).to(choose_device(config.train.device))
+    device = choose_device(config.train.device)
+    model = Model(completed(config.model, source_vocab, target_vocab)).to(device)
     adapted = begin(model, config, material.vocabs, checkpoint is not None, progress.say)
     translator = Translator(model, source_vocab, target_vocab, limits_of(material.pairs))
     held_out = read_held_out(material.dev, translator, config) if material.dev else None
@@ -260,7 +266,7 @@ def open_session(
         teacher=teacher,
         critic=critic_of(config, model, material.vocabs),
         ranks=ranks,
-        guard=Guard(config.train.guard, next(model.parameters()).device),
+        guard=Guard(config.train.guard, device),
     )
     facts = machine() | {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     if ranks.first:
@@ -272,6 +278,11 @@ def open_session(
             session.position = Position(session.position.epoch + 1)
             progress.say(f"the training data changed; epoch {session.position.epoch} begins with what is there now")
         progress.say(f"continuing {folder} after step {session.step:,}")
+    else:
+        session.precision, why = chosen(config.train.precision, device)
+        if why:
+            progress.say(f"train.precision = {config.train.precision!r}: {session.precision}, as {why}")
+    ranks.alike("precision", session.precision)
     for log in logs.values():
         log.truncate_after(session.step)
     ranks.alike("data or checkpoint", json.dumps([session.step, *(part[1:] for part in session.fingerprint)]))
@@ -285,6 +296,8 @@ def begin(
     init, lora = config.train.init, config.train.lora
     if init.from_run and not begun:
         say(f"beginning with {optimistic_restore(model, init.from_run, init.least, vocabs=vocabs).summary()}")
+    if config.train.recompute and not recompute(model):
+        say("warning: train.recompute = true: the model has no blocks of self-attention, so nothing is computed again")
     freeze(model, init.freeze)
     adapted = adapt(model, lora.rank, lora.alpha, lora.on) if lora.rank else {}
     if init.freeze or adapted:

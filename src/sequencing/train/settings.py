@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from sequencing.evaluate import METRICS, check_tokenizer
 from sequencing.loss import NORMALIZERS
 from sequencing.optim import OPTIMIZERS, TEACHER_RATES, check_schedule
@@ -15,19 +13,18 @@ from sequencing.rewards import check_reward
 from sequencing.run_config import RunConfig, run_config, saved
 from sequencing.train.checkpoint import checkpoint_folders
 from sequencing.train.guard import check_guard
+from sequencing.train.precision import check_precision
 from sequencing.train.trackers import check_trackers
 from sequencing_np.config import Origin, changes, choose, read_json
 from sequencing_np.errors import ConfigError, UsageError
 from sequencing_np.writing import sweep
 
 CONFIG = "config.json"
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
-"""The type of matrix products in training; weights, their updates and all sums stay in float32."""
 
 FREE = {  # settings of [train] that may change between two starts of one run
     "steps", "epochs", "minutes", "patience", "validate_every", "validate_sentences", "validate_beam", "samples",
     "log_every", "save_minutes", "keep", "keep_models", "trackers", "threads", "device", "bleu_tokenize", "select",
-    "guard",
+    "guard", "recompute",
 }  # fmt: skip
 
 
@@ -40,6 +37,7 @@ def check_settings(config: RunConfig) -> None:
     choose(TEACHER_RATES, train.teacher.type, "train.teacher.type")
     choose(PRECISIONS, train.precision, "train.precision")
     check_objective(config)
+    check_precision(train.precision)
     if train.bleu_tokenize:
         check_tokenizer(train.bleu_tokenize)
     check_schedule(train)

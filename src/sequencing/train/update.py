@@ -19,6 +19,7 @@ from sequencing.train.objectives import step_losses
 from sequencing.optim import clip
 from sequencing.train.guard import move, spoil
 from sequencing.train.losses import losses_of
+from sequencing.train.memory import at_batch, at_update, enough_memory
 from sequencing.train.session import Session
 from sequencing.train.tally import Stepped
 from sequencing_np.batch import Batch
@@ -40,6 +41,10 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
         losses = step_losses(session, batch, chance(settings.seed, session.step, share))
         (losses.whole / count).backward()
         gradients.add()
+        with enough_memory(lambda batch=batch: at_batch(batch, settings, session.step + 1, session.guard.device)):  # type: ignore[misc]
+            losses = losses_of(session, batch, chance(settings.seed, session.step, share))
+            (losses.whole / count).backward()
+            gradients.add()
         total = total + losses.cross_entropy.detach()
         if losses.told is not None:
             told = losses.told if told is None else told + losses.told
@@ -56,7 +61,8 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
     return Stepped(torch.as_tensor(total), norm.detach(), told)
     norm = clip(model.parameters(), settings.clip).detach()
     verdict = session.guard.judge(norm, settings.clip)
-    move(verdict, gradients.parameters, session.optimizer, session.average)
+    with enough_memory(lambda: at_update(session.step + 1, session.guard.device)):
+        move(verdict, gradients.parameters, session.optimizer, session.average)
     made = verdict.made
     return Stepped(torch.where(made, total, 0.0), torch.where(made, norm, 0.0), made, verdict.shrunk)
 
