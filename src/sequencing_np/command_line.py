@@ -120,11 +120,17 @@ def dispatch(program: Program, argv: list[str]) -> None:
     parser.error(f"{argv[0]!r} stands before the command; options follow it")
 
 
-def import_parts(modules: Sequence[str]) -> None:
-    """Import what adds a user's own parts to the tables; the current folder is searched first, as `python -m` does."""
+def search_here() -> None:
+    """Let modules of the user's be found in the current folder, and there first, as `python -m` does."""
     here = os.getcwd()  # noqa: PTH109 (sys.path holds texts)
-    if modules and not {"", here} & set(sys.path):
+    if not {"", here} & set(sys.path):
         sys.path.insert(0, here)
+
+
+def import_parts(modules: Sequence[str]) -> None:
+    """Import what adds a user's own parts to the tables."""
+    if modules:
+        search_here()
     for name in modules:
         try:
             import_module(name)

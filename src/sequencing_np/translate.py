@@ -20,16 +20,20 @@ from sequencing_np.config import choose, require
 from sequencing_np.decode import Decoder, dynamic_decode
 from sequencing_np.diverse import DiverseBeamFeedBack
 from sequencing_np.errors import DataError
-from sequencing_np.feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler, TrainingFeedBack, sentence_keys
+from sequencing_np.feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler, TrainingFeedBack, mix, sentence_keys
 from sequencing_np.limits import Limits
+from sequencing_np.mbr import NONE, UTILITIES, candidate_keys, groups, rank
 from sequencing_np.model import build_model
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.ranking import LENGTH_PENALTIES, Ranking
 from sequencing_np.rules import Rules
 from sequencing_np.state import Memory
+from sequencing_np.state import Memory, select
 from sequencing_np.vocab import Vocabulary
 from sequencing_np.weights import nest
 from sequencing_np.wishes import Wishes, rules_of
+
+DRAWS = 32  # candidates of mbr that are drawn, unless a number is said
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class SearchConfig:
     min_length: int = 0  # shortest answer in tokens
     min_ratio: float = 0.0  # the same, for each token of the source
     max_ratio: float = 0.0  # longest answer for each token of the source; 0: as in training
+    mbr: str = NONE  # a row of UTILITIES: the answer that all candidates together find best
+    candidates: int = 0  # of a sentence for mbr; 0: as many as the beam, or 32 draws
 
     def __post_init__(self) -> None:
         require(1 <= self.beam <= 1000, f"beam {self.beam}: must be from 1 (greedy) to 1000")
@@ -72,6 +78,7 @@ class SearchConfig:
         require(divided, f"groups {self.groups}: must divide the beam, which is {self.beam}")
         require(1 <= self.n_best <= self.beam, f"n_best {self.n_best}: must be from 1 to the beam size {self.beam}")
         require(not self.sample or self.n_best == 1, "sample draws one answer a sentence: n_best must be 1")
+        self.check_candidates()
         require(0 < self.temperature < 1e6, f"temperature {self.temperature}: must be above 0")
         require(self.top_k >= 0, f"top_k {self.top_k}: must be 0 (all) or more")
         require(0 < self.top_p <= 1, f"top_p {self.top_p}: must be above 0 and at most 1")
@@ -79,6 +86,31 @@ class SearchConfig:
         require(0 <= self.epsilon <= 1, f"epsilon {self.epsilon}: must be from 0 (all) to 1")
         require(self.batch_tokens >= 1, f"batch_tokens {self.batch_tokens}: must be 1 or more")
         require(self.max_length >= 0, f"max_length {self.max_length}: must be 0 (the model's) or more")
+
+    def check_candidates(self) -> None:
+        """Whether there are as many answers as are wanted, and as mbr needs to choose among."""
+        choose({NONE: None, **UTILITIES}, self.mbr, "mbr")
+        require(0 <= self.candidates <= 1000, f"candidates {self.candidates}: must be 0 (the usual) or up to 1000")
+        if self.mbr == NONE:
+            require(1 <= self.n_best <= self.beam, f"n_best {self.n_best}: must be from 1 to the beam size {self.beam}")
+            require(not self.sample or self.n_best == 1, "sample draws one answer a sentence: n_best must be 1")
+            return
+        few = f"{self.pool} candidates of a beam of {self.beam}; set beam = {max(self.pool, 2)} or sample = true"
+        require(self.sample or 2 <= self.pool <= self.beam, f"mbr {self.mbr!r}: {few}")
+        require(self.pool >= 2, f"candidates {self.candidates}: mbr chooses among 2 or more")
+        require(1 <= self.n_best <= self.pool, f"n_best {self.n_best}: must be from 1 to the {self.pool} candidates")
+
+    @property
+    def pool(self) -> int:
+        """The answers of a sentence that are looked for: those that are wanted, or mbr's candidates."""
+        if self.mbr == NONE:
+            return self.n_best
+        return self.candidates or (DRAWS if self.sample else self.beam)
+
+    @property
+    def rows(self) -> int:
+        """Hypotheses of a sentence that are searched side by side."""
+        return self.pool if self.sample and self.mbr != NONE else self.beam
 
 
 class RunnableModel(Protocol):
@@ -129,6 +161,16 @@ def fitted(alignment: np.ndarray, length: int) -> np.ndarray:  # (T, S) -> (T, l
     return np.pad(kept, ((0, 0), (0, length - kept.shape[1])))
 
 
+def agreed(translation: Translation, search: SearchConfig) -> Translation:
+    """The answers that minimum Bayes risk prefers, best first; their scores are expected utilities."""
+    answers = translation.answers
+    if not answers or not translation.source.strip():
+        return translation
+    ranked = rank([each.text for each in answers], [each.score for each in answers], search.mbr)
+    chosen = [answers[place]._replace(score=expected) for place, expected in ranked[: search.n_best]]
+    return translation._replace(answers=chosen)
+
+
 def quiet() -> np.errstate:
     """A context in which numbers may overflow in silence: a sentence for which they do has no answer, which is told."""
     return np.errstate(over="ignore", invalid="ignore")
@@ -177,9 +219,12 @@ class Translator:
             rows = [asked[position] for position in positions]
             own = rules and [rules[row] for row in rows]
             found = self.search([encoded[row] for row in rows], search, keys[positions], own)
+        for positions in length_batches(lengths, max(search.batch_tokens // search.rows, 1)):
+            found = self.search([encoded[asked[position]] for position in positions], search, keys[positions])
             groups.append((positions, found))
         hypotheses: dict[int, list[Hypothesis]] = dict(zip(asked, in_order(groups, len(asked)), strict=True))
-        return [self.say(line, encoded[row], hypotheses.get(row)) for row, line in enumerate(lines)]
+        said = [self.say(line, encoded[row], hypotheses.get(row)) for row, line in enumerate(lines)]
+        return said if search.mbr == NONE else [agreed(translation, search) for translation in said]
 
     def stream(
         self,
@@ -232,6 +277,13 @@ class Translator:
         with quiet():
             memory = self.model.encode(padded.ids, padded.mask)
             return dynamic_decode(self.model.decoder, memory, self.feedback(search, keys, rules))
+            if search.sample and search.mbr != NONE:  # each sentence stands there once for each draw
+                memory = select(memory, self.model.arrays.native(np.repeat(np.arange(len(keys)), search.pool)))
+                keys = candidate_keys(keys, search.pool, mix)
+                return list(
+                    groups(dynamic_decode(self.model.decoder, memory, self.feedback(search, keys)), search.pool)
+                )
+            return dynamic_decode(self.model.decoder, memory, self.feedback(search, keys))
 
     def feedback(
         self, search: SearchConfig, keys: np.ndarray, rules: Sequence[Rules] | None = None
@@ -263,6 +315,16 @@ class Translator:
         if search.max_length:
             return replace(limits, factor=0.0, constant=search.max_length, longest=search.max_length)
         return limits
+            return SampleFeedBack(special, limits, alignments=search.alignments)
+        return BeamFeedBack(
+            special,
+            search.beam,
+            limits,
+            length_penalty=search.length_penalty,
+            alpha=search.alpha,
+            n_best=search.pool,
+            alignments=search.alignments,
+        )
 
     def say(self, line: str, ids: Sequence[int], hypotheses: list[Hypothesis] | None) -> Translation:
         """Hypotheses as text; None stands for a line that was not asked."""

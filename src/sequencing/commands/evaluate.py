@@ -10,7 +10,7 @@ import json
 
 from sequencing.commands.model import add_device, add_run, load
 from sequencing.data.corpus import Corpus, References, read_references
-from sequencing_np.commands.search import add_search_options, search_config
+from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
 from sequencing_np.commands.streams import ParallelLines, write_output
 from sequencing_np.errors import DataError, SearchError, UsageError
 from sequencing_np.writing import single_line
@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="F", help="write the answers, one a line")
     parser.add_argument("--tokenize", metavar="NAME", help="sacreBLEU's tokenizer: 13a (default), intl, zh, char ...")
     add_search_options(parser)
+    add_sampling_options(parser)
+    add_mbr_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

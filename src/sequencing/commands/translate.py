@@ -12,6 +12,7 @@ examples:
   sequencing translate runs/demo --input in.txt --output out.txt --beam 1
   sequencing translate runs/demo --n-best 3 --json < in.txt
   sequencing translate runs/demo --sample --temperature 0.7 --seed 3 < in.txt
+  sequencing translate runs/demo --mbr chrf --sample --candidates 50 < in.txt
 """
 
 

@@ -11,6 +11,7 @@ from sequencing.evaluate import evaluate, teach
 from sequencing.run_config import RunConfig
 from sequencing_np.batch import PadIds
 from sequencing_np.errors import DataError
+from sequencing_np.mbr import NONE
 from sequencing_np.translate import Translator
 
 
@@ -50,7 +51,7 @@ def validate(translator: Translator, held_out: HeldOut, config: RunConfig) -> Va
     """Measure a model in evaluation mode."""
     train = config.train
     taught = teach(translator.model, held_out.batches, translator.target_vocab.special)
-    search = replace(config.search, beam=train.validate_beam, n_best=1, sample=False)
+    search = replace(config.search, beam=train.validate_beam, n_best=1, sample=False, mbr=NONE)
     found = evaluate(translator, held_out.sources, held_out.references, search, train.bleu_tokenize or None)
     speed = {"sentences_per_second": round(found.sentences_per_second, 1)}
     record = {**taught._asdict(), **found.quality._asdict(), **speed}
@@ -64,7 +65,7 @@ def validate(translator: Translator, held_out: HeldOut, config: RunConfig) -> Va
 def samples_of(translator: Translator, held_out: HeldOut, config: RunConfig) -> list[dict[str, Any]]:
     """The same few sentences each time: what was asked, what was answered, what was wanted, and the attention."""
     count = config.train.samples
-    search = replace(config.search, beam=config.train.validate_beam, n_best=1, sample=False, alignments=True)
+    search = replace(config.search, beam=config.train.validate_beam, n_best=1, sample=False, mbr=NONE, alignments=True)
     samples = []
     for translation, wanted in zip(
         translator.translate(held_out.sources[:count], search), held_out.references[:count], strict=True

@@ -8,6 +8,10 @@ from dataclasses import fields, replace
 
 from sequencing_np.errors import ConfigError, UsageError
 from sequencing_np.ranking import LENGTH_PENALTIES
+from sequencing_np.beam import LENGTH_PENALTIES
+from sequencing_np.command_line import search_here
+from sequencing_np.errors import ConfigError, UsageError
+from sequencing_np.mbr import NONE, UTILITIES, add_utility
 from sequencing_np.translate import SearchConfig
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "epsilon", "seed")
@@ -48,16 +52,30 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, metavar="N", help="of the draws")
 
 
+def add_mbr_options(parser: argparse.ArgumentParser) -> None:
+    """Options of answers that are chosen by what all candidates have in common."""
+    group = parser.add_argument_group("minimum Bayes risk")
+    row = f"choose the candidate that the others find best by {', '.join(UTILITIES)} or a module:function of your own"
+    group.add_argument("--mbr", metavar="UTILITY", help=f"{row}; {NONE}: do not")
+    group.add_argument("--candidates", type=int, metavar="N", help="answers of the beam, or with --sample draws")
+
+
 def search_config(base: SearchConfig, arguments: argparse.Namespace) -> SearchConfig:
     """The configuration with the given options laid over it: one answer a line unless more are asked for."""
     given = {name: value for name, value in vars(arguments).items() if name in FIELDS and value is not None}
     for name in SAMPLING:
         if name in given and "sample" not in given:
             raise UsageError(f"--{name.replace('_', '-')} is an option of drawing answers; add --sample")
+    if "mbr" in given:
+        search_here()
+        add_utility(given["mbr"])
+    if "candidates" in given and given.get("mbr", base.mbr) == NONE:
+        raise UsageError("--candidates is an option of choosing among answers; add --mbr")
     if given.get("seed", 0) < 0:
         raise UsageError(f"--seed {given['seed']}: must be 0 or more")
     try:
-        return replace(base, **{"n_best": 1, "sample": False, "alignments": False, **given})
+        unasked = {} if "mbr" in vars(arguments) else {"mbr": NONE}  # what cannot be switched off is off
+        return replace(base, **{"n_best": 1, "sample": False, "alignments": False, **unasked, **given})
     except ConfigError as error:
         raise UsageError(f"the search options: {error}") from None
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import repeat
 
 from sequencing_np.answers import Columns, JSONLines, Layout, NBest
-from sequencing_np.commands.search import add_sampling_options, add_search_options, search_config
+from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
 from sequencing_np.commands.streams import WINDOW, Lines, Passing, add_output_option, write_output
 from sequencing_np.errors import DataError, SearchError, UsageError
 from sequencing_np.translate import SearchConfig, Translator
@@ -16,6 +16,7 @@ examples:
   python -m sequencing_np translate model < in.txt > out.txt
   python -m sequencing_np translate model --input in.txt --output out.txt --beam 1
   python -m sequencing_np translate model --n-best 3 --json < in.txt
+  python -m sequencing_np translate model --mbr chrf --beam 10 < in.txt
 """
 
 
@@ -51,6 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_search_options(parser)
     add_wish_options(parser)
     add_sampling_options(parser)
+    add_mbr_options(parser)
 
 
 def add_wish_options(parser: argparse.ArgumentParser) -> None:
