@@ -48,6 +48,7 @@ _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "model": ("ModelConfig", "Model", "ENCODERS", "DECODERS", "no_twin", "build_model"),
     "model_folder": ("ModelFolder", "read_model_folder", "write_model_folder"),
     "translate": ("SearchConfig", "Translation", "Answer", "Scored", "Translator"),
+    "ensemble": ("Ensemble", "join_models"),
 }  # fmt: skip
 
 __all__ = [name for names in _HOMES.values() for name in names]

@@ -41,6 +41,9 @@ class Arrays(Protocol):
     def log_prob(self, logits: Array, ids: np.ndarray) -> np.ndarray: ...
     def draw(self, logits: Array, uniform: np.ndarray, kept: Kept) -> np.ndarray: ...
     def draw_any(self, logits: Array, uniform: np.ndarray, banned: np.ndarray) -> Best: ...
+    def draw(self, logits: Array, uniform: np.ndarray, top_k: int, top_p: float) -> np.ndarray: ...
+    def log_softmax(self, logits: Array) -> Array: ...
+    def log_mean_exp(self, parts: list[Array]) -> Array: ...
 
 
 class NumpyArrays:
@@ -97,6 +100,20 @@ class NumpyArrays:
         ids = np.minimum((cumulative <= reach[:, None]).sum(axis=1), logits.shape[1] - 1)[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):  # of a row with NaN comes NaN, which a search understands
             return Best(np.log(np.take_along_axis(probs, ids, axis=1)) + 0 * cumulative[:, -1:], ids)
+    def log_softmax(self, logits: np.ndarray) -> np.ndarray:  # (..., V) -> (..., V)
+        """The log-probability of every id."""
+        return logits - log_sum_exp(logits)[..., None]
+
+    def log_mean_exp(self, parts: list[np.ndarray]) -> np.ndarray:  # N x (...) -> (...)
+        """log of the mean of the exponentials, element by element."""
+        top = parts[0]
+        for part in parts[1:]:
+            top = np.maximum(top, part)
+        floor = np.where(np.isneginf(top), 0, top)  # what no part has at all
+        total = sum((np.exp(part - floor) for part in parts[1:]), np.exp(parts[0] - floor))
+        with np.errstate(divide="ignore"):
+            mean: np.ndarray = np.log(total / len(parts)) + floor
+        return mean
 
 
 def log_sum_exp(logits: np.ndarray) -> np.ndarray:  # (..., V) -> (...)

@@ -30,6 +30,16 @@ def load(arguments: argparse.Namespace) -> Translator:
     return load_translator(arguments.run, arguments.device, arguments.checkpoint)
 
 
+def load_all(arguments: argparse.Namespace) -> Translator:
+    """The model that was asked for, together with those of --with."""
+    from sequencing.loading import load_translator
+    from sequencing_np.commands.ensemble import load_together
+
+    return load_together(
+        arguments.run, arguments, lambda run: load_translator(run, arguments.device, arguments.checkpoint)
+    )
+
+
 def folder_of(run: str, arguments: argparse.Namespace) -> Path:
     """The folder of the model that was asked for."""
     from sequencing.loading import model_folder_of

@@ -2,7 +2,8 @@
 
 import argparse
 
-from sequencing.commands.model import add_device, add_run, load
+from sequencing.commands.model import add_device, add_run, load_all
+from sequencing_np.commands.ensemble import add_ensemble_options
 from sequencing_np.commands.score import add_options, score
 
 EXAMPLES = """
@@ -15,8 +16,9 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_device(parser)
+    add_ensemble_options(parser, "RUN")
     add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    score(load(arguments), arguments)
+    score(load_all(arguments), arguments)

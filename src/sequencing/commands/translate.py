@@ -2,7 +2,8 @@
 
 import argparse
 
-from sequencing.commands.model import add_device, add_run, load
+from sequencing.commands.model import add_device, add_run, load_all
+from sequencing_np.commands.ensemble import add_ensemble_options
 from sequencing_np.commands.search import search_config
 from sequencing_np.commands.translate import add_options, translate
 
@@ -13,12 +14,14 @@ examples:
   sequencing translate runs/demo --n-best 3 --json < in.txt
   sequencing translate runs/demo --sample --temperature 0.7 --seed 3 < in.txt
   sequencing translate runs/demo --mbr chrf --sample --candidates 50 < in.txt
+  sequencing translate runs/one --with runs/two runs/three < in.txt
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_device(parser)
+    add_ensemble_options(parser, "RUN")
     add_options(parser)
 
 
@@ -26,4 +29,4 @@ def run(arguments: argparse.Namespace) -> None:
     from sequencing.loading import search_of
 
     search = search_config(search_of(arguments.run), arguments)
-    translate(load(arguments), search, arguments)
+    translate(load_all(arguments), search, arguments)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from sequencing_np.answers import decimal, scored_json
+from sequencing_np.commands.ensemble import add_ensemble_options, load_together
 from sequencing_np.commands.streams import WINDOW, ParallelLines, Passing, add_output_option, write_output
 from sequencing_np.errors import SearchError, UsageError
 from sequencing_np.translate import SearchConfig, Translator
@@ -19,11 +20,12 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model folder, as `sequencing export` writes it")
+    add_ensemble_options(parser, "MODEL")
     add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    score(Translator.load(arguments.model), arguments)
+    score(load_together(arguments.model, arguments, Translator.load), arguments)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import repeat
 
 from sequencing_np.answers import Columns, JSONLines, Layout, NBest
+from sequencing_np.commands.ensemble import add_ensemble_options, load_together
 from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
 from sequencing_np.commands.streams import WINDOW, Lines, Passing, add_output_option, write_output
 from sequencing_np.errors import DataError, SearchError, UsageError
@@ -17,17 +18,19 @@ examples:
   python -m sequencing_np translate model --input in.txt --output out.txt --beam 1
   python -m sequencing_np translate model --n-best 3 --json < in.txt
   python -m sequencing_np translate model --mbr chrf --beam 10 < in.txt
+  python -m sequencing_np translate model --with other third < in.txt
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model folder, as `sequencing export` writes it")
+    add_ensemble_options(parser, "MODEL")
     add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     search = search_config(SearchConfig(), arguments)
-    translate(Translator.load(arguments.model), search, arguments)
+    translate(load_together(arguments.model, arguments, Translator.load), search, arguments)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
