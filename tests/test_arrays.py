@@ -168,3 +168,18 @@ def test_there_and_back(arrays: Any) -> None:
     joined = arrays.host(arrays.join([arrays.native(part) for part in parts]))
     np.testing.assert_array_equal(joined, np.concatenate(parts, axis=1))
     same(arrays.join([arrays.native(host)]), host)
+
+
+@each_floor
+def test_means_of_what_several_say(arrays: Any) -> None:
+    """Against sums of probabilities; what is impossible for one, or for all, and what is far too small for exp."""
+    parts = [np.array([[0.0, 1.0, -np.inf, -np.inf]]), np.array([[2.0, -1.0, 3.0, -np.inf]])]
+    said = [arrays.log_softmax(arrays.native(part)) for part in parts]
+    probs = [np.exp(part) / np.exp(part).sum() for part in parts]
+    for one, other in zip(said, probs, strict=True):
+        np.testing.assert_allclose(np.exp(arrays.host(one)), other, rtol=1e-12)
+    mean = arrays.host(arrays.log_mean_exp(said))
+    np.testing.assert_allclose(np.exp(mean), np.mean(probs, axis=0), rtol=1e-12)
+    assert mean[0, 3] == -np.inf
+    tiny = [arrays.native(np.array([[-2000.0, -5000.0]])), arrays.native(np.array([[-2000.0, -4000.0]]))]
+    np.testing.assert_allclose(arrays.host(arrays.log_mean_exp(tiny)), [[-2000.0, -4000.0 - np.log(2)]], rtol=1e-12)
