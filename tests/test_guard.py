@@ -43,7 +43,7 @@ def spoil_steps(monkeypatch: pytest.MonkeyPatch, factors: Callable[[int], float]
             sound.cross_entropy * (factor if both or only == "shown" else 1),
         )
 
-    monkeypatch.setattr(update_module, "losses_of", spoilt)
+    monkeypatch.setattr(update_module, "step_losses", spoilt)
 
 
 # --- one update -----------------------------------------------------------------------------------------------------

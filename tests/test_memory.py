@@ -35,7 +35,7 @@ def test_a_batch_that_is_too_large(error: Exception, tmp_path: Path, monkeypatch
             raise error
         return losses_of(session, batch, coins)
 
-    monkeypatch.setattr(update, "losses_of", greedy)
+    monkeypatch.setattr(update, "step_losses", greedy)
     with pytest.raises(ConfigError) as raised:
         train(small(tmp_path / "data", "train.save_minutes=0", "train.steps=5"), tmp_path / "run")
     (rows, source), target = seen[-1].source.shape, seen[-1].target.shape[1]

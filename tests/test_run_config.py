@@ -17,10 +17,8 @@ from sequencing.optim import OPTIMIZERS, SCHEDULES, TEACHER_RATES
 from sequencing.policy import OBJECTIVES
 from sequencing.run_config import LEVELS, DataConfig, RunConfig, located, read_run_config, run_config, saved
 from sequencing.train.guard import SPIKES, THEN
-from sequencing.train.settings import PRECISIONS, check_settings
 from sequencing.train.precision import AUTO, PRECISIONS
 from sequencing.train.settings import check_settings
-from sequencing_np.beam import LENGTH_PENALTIES
 from sequencing_np.config import Origin, override
 from sequencing_np.errors import ConfigError
 from sequencing_np.ranking import LENGTH_PENALTIES
@@ -33,7 +31,6 @@ SAMPLES: dict[str, Any] = {  # the setting that names a row -> the table
     "train.select": METRICS,
     "train.schedule.type": SCHEDULES,
     "train.teacher.type": TEACHER_RATES,
-    "train.precision": PRECISIONS,
     "train.objective.type": OBJECTIVES,
     "train.precision": PRECISIONS | {AUTO: None},
     "train.guard.on_spike": SPIKES,

@@ -623,23 +623,6 @@ def test_held_out_sources_in_the_training_data_are_told(tmp_path: Path, capsys: 
     assert "warning: 1 training pairs have a source of dev" in capsys.readouterr().err
 
 
-def test_a_run_that_diverges_says_so_and_saves_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sequencing.train import update
-
-    calls = iter(range(100))
-
-    def spoilt(*given: Any) -> Losses:
-        sound = losses_of(*given)
-        return sound._replace(cross_entropy=sound.cross_entropy * np.nan) if next(calls) == 6 else sound
-
-    monkeypatch.setattr(update, "step_losses", spoilt)
-    with pytest.raises(SearchError, match="diverged: at step 8"):
-        train(small(tmp_path, "train.log_every=4"), tmp_path / "run")
-    assert latest_checkpoint(tmp_path / "run") is None
-    assert not (tmp_path / "run" / "last").exists()
-    check_manifest(tmp_path / "run" / "best")  # of step 5
-
-
 def test_short_products(tmp_path: Path) -> None:
     """bfloat16: weights stay in float32, numbers stay numbers."""
     train(small(tmp_path / "data", "train.precision=bfloat16"), tmp_path / "run")

@@ -5,8 +5,8 @@ What leaves for the host are a few numbers a row: the best ids of a step and the
 
 from __future__ import annotations
 
-from functools import partial
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -81,6 +81,7 @@ class TorchArrays:
         ids = torch.searchsorted(cumulative, reach[:, None], right=True).clamp(max=logits.shape[1] - 1)
         log_probs = probs.gather(1, ids).log() + 0 * last[:, None]  # of a row with NaN comes NaN
         return Best(self.host(log_probs).astype(np.float64), self.host(ids))
+
     def log_softmax(self, logits: Tensor) -> Tensor:  # (..., V) -> (..., V)
         """The log-probability of every id."""
         return torch.log_softmax(logits, dim=-1)

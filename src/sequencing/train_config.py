@@ -122,6 +122,9 @@ class ObjectiveConfig:
         require(several, f"burn_in {self.burn_in}: says when the model begins to speak; set increment too")
         both = bool(self.start) or not self.near
         require(both, f"near {self.near}: stays near another model; name it as objective.start, or set near = 0")
+
+
+@dataclass(frozen=True)
 class GuardConfig:
     """What is done with updates that cannot be right. One whose gradient or loss is no finite number is never made."""
 

@@ -27,7 +27,6 @@ from sequencing_np.model import build_model
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.ranking import LENGTH_PENALTIES, Ranking
 from sequencing_np.rules import Rules
-from sequencing_np.state import Memory
 from sequencing_np.state import Memory, select
 from sequencing_np.vocab import Vocabulary
 from sequencing_np.weights import nest
@@ -76,8 +75,6 @@ class SearchConfig:
         require(0 < self.patience <= 1000, f"patience {self.patience}: must be above 0 and at most 1000")
         divided = 1 <= self.groups <= self.beam and self.beam % self.groups == 0
         require(divided, f"groups {self.groups}: must divide the beam, which is {self.beam}")
-        require(1 <= self.n_best <= self.beam, f"n_best {self.n_best}: must be from 1 to the beam size {self.beam}")
-        require(not self.sample or self.n_best == 1, "sample draws one answer a sentence: n_best must be 1")
         self.check_candidates()
         require(0 < self.temperature < 1e6, f"temperature {self.temperature}: must be above 0")
         require(self.top_k >= 0, f"top_k {self.top_k}: must be 0 (all) or more")
@@ -215,12 +212,10 @@ class Translator:
         lengths = np.array([len(encoded[row]) for row in asked], dtype=np.int64)
         keys = sentence_keys(search.seed, first, len(lines))[asked]
         groups = []
-        for positions in length_batches(lengths, max(search.batch_tokens // search.beam, 1)):
+        for positions in length_batches(lengths, max(search.batch_tokens // search.rows, 1)):
             rows = [asked[position] for position in positions]
             own = rules and [rules[row] for row in rows]
             found = self.search([encoded[row] for row in rows], search, keys[positions], own)
-        for positions in length_batches(lengths, max(search.batch_tokens // search.rows, 1)):
-            found = self.search([encoded[asked[position]] for position in positions], search, keys[positions])
             groups.append((positions, found))
         hypotheses: dict[int, list[Hypothesis]] = dict(zip(asked, in_order(groups, len(asked)), strict=True))
         said = [self.say(line, encoded[row], hypotheses.get(row)) for row, line in enumerate(lines)]
@@ -276,14 +271,12 @@ class Translator:
         padded = pad(sources, self.source_vocab.special.pad)
         with quiet():
             memory = self.model.encode(padded.ids, padded.mask)
-            return dynamic_decode(self.model.decoder, memory, self.feedback(search, keys, rules))
-            if search.sample and search.mbr != NONE:  # each sentence stands there once for each draw
-                memory = select(memory, self.model.arrays.native(np.repeat(np.arange(len(keys)), search.pool)))
-                keys = candidate_keys(keys, search.pool, mix)
-                return list(
-                    groups(dynamic_decode(self.model.decoder, memory, self.feedback(search, keys)), search.pool)
-                )
-            return dynamic_decode(self.model.decoder, memory, self.feedback(search, keys))
+            if not search.sample or search.mbr == NONE:
+                return dynamic_decode(self.model.decoder, memory, self.feedback(search, keys, rules))
+            places = np.repeat(np.arange(len(keys)), search.pool)  # each sentence stands there once for each draw
+            memory, keys = select(memory, self.model.arrays.native(places)), candidate_keys(keys, search.pool, mix)
+            feedback = self.feedback(search, keys, rules and [rules[place] for place in places.tolist()])
+            return list(groups(dynamic_decode(self.model.decoder, memory, feedback), search.pool))
 
     def feedback(
         self, search: SearchConfig, keys: np.ndarray, rules: Sequence[Rules] | None = None
@@ -297,7 +290,7 @@ class Translator:
         if search.beam == 1:
             return SampleFeedBack(special, limits, **common)
         ranking = Ranking(search.length_penalty, search.alpha, search.word_reward, search.coverage)
-        options = {**common, "ranking": ranking, "n_best": search.n_best, "patience": search.patience}
+        options = {**common, "ranking": ranking, "n_best": search.pool, "patience": search.patience}
         if search.groups > 1:
             options |= {"groups": search.groups, "diversity": search.diversity}
             return DiverseBeamFeedBack(special, search.beam, limits, **options)
@@ -315,16 +308,6 @@ class Translator:
         if search.max_length:
             return replace(limits, factor=0.0, constant=search.max_length, longest=search.max_length)
         return limits
-            return SampleFeedBack(special, limits, alignments=search.alignments)
-        return BeamFeedBack(
-            special,
-            search.beam,
-            limits,
-            length_penalty=search.length_penalty,
-            alpha=search.alpha,
-            n_best=search.pool,
-            alignments=search.alignments,
-        )
 
     def say(self, line: str, ids: Sequence[int], hypotheses: list[Hypothesis] | None) -> Translation:
         """Hypotheses as text; None stands for a line that was not asked."""

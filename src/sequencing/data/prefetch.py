@@ -59,8 +59,8 @@ def given(executor: Executor, make: Make, tasks: Iterator[list[Position]], worke
     except BrokenProcessPool:
         raise SequencingError(
             "a process that makes batches has ended, killed by somebody or by the system, one of data.workers = "
-            f"{workers}; each needs memory of its own. What was saved before is intact: go on with the same command, with "
-            "fewer workers or with data.workers = 0"
+            f"{workers}; each needs memory of its own. What was saved before is intact: go on with the same command, "
+            "with fewer workers or with data.workers = 0"
         ) from None
     finally:
         executor.shutdown(wait=False, cancel_futures=True)

@@ -39,11 +39,9 @@ def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Los
     places = model.arrays.native(np.flatnonzero(single.target_mask))
     ids = model.arrays.native(batch.target).flatten()[places]
     wanted = Wanted(ids, settings.label_smoothing, settings.r_drop / 2)
-    low, feedback, decoder = PRECISIONS[settings.precision], teacher(session, batch, coins), model.decoder
+    low, feedback, decoder = PRECISIONS[session.precision], teacher(session, batch, coins), model.decoder
     stepwise = feedback.teacher_rate < 1 and not settings.teacher.two_passes
     late = not stepwise and not decoder.copy  # nobody asks for the logits before the loss does
-    low, feedback, decoder = PRECISIONS[session.precision], teacher(session, batch, coins), model.decoder
-    late = feedback.teacher_rate == 1 and not decoder.copy  # nobody asks for the logits before the loss does
     with torch.autocast(mask.device.type, low, enabled=low is not None):
         if session.teacher:
             wanted = wanted._replace(taught=session.teacher.teach(single, places))

@@ -17,9 +17,9 @@ from sequencing.loss import Wanted
 from sequencing.policy import OBJECTIVES, Chosen, Earned, Objective
 from sequencing.rewards import Task, dense
 from sequencing.train.losses import Losses, losses_of
+from sequencing.train.precision import PRECISIONS
 from sequencing.train.reading import Read, Said, spread, taught_by, taught_places, to_read
 from sequencing.train.session import Session
-from sequencing.train.settings import PRECISIONS
 from sequencing.train.tally import TOLD
 from sequencing_np.batch import Batch
 from sequencing_np.decode import dynamic_decode
@@ -45,7 +45,7 @@ def sampled_losses(session: Session, batch: Batch, coins: np.random.Generator, l
     settings, model, critic = session.config.train, session.model, session.critic
     assert critic is not None
     objective, row, special = settings.objective, OBJECTIVES[settings.objective.type], session.special
-    low, device = PRECISIONS[settings.precision], model.arrays.device
+    low, device = PRECISIONS[session.precision], model.arrays.device
     model.train(objective.dropout)
     with torch.autocast(device.type, low, enabled=low is not None):
         memory = model.encode(batch.source, batch.source_mask)

@@ -35,7 +35,6 @@ def check_settings(config: RunConfig) -> None:
     choose(NORMALIZERS, train.normalize, "train.normalize")
     choose(METRICS, train.select, "train.select")
     choose(TEACHER_RATES, train.teacher.type, "train.teacher.type")
-    choose(PRECISIONS, train.precision, "train.precision")
     check_objective(config)
     check_precision(train.precision)
     if train.bleu_tokenize:

@@ -21,13 +21,11 @@ them; tokens that the model chose, their entropy in nats, the baseline's squared
 class Stepped(NamedTuple):
     """What one update did; tensors, so that nothing waits for the device."""
 
-    loss: Tensor  # () nats, label smoothing included, of all its batches
-    gradient_norm: Tensor  # ()
-    told: Tensor | None = None  # (TOLD,)
     loss: Tensor  # () nats, label smoothing included, of all its batches; 0 where it was not made
     gradient_norm: Tensor  # () the same
     made: Tensor  # () true or false: whether the weights moved
     shrunk: Tensor  # () true or false: whether its gradient was
+    told: Tensor | None = None  # (TOLD,)
 
 
 class Tally:
@@ -58,20 +56,14 @@ class Tally:
     def means(self, ranks: Ranks) -> dict[str, float]:
         """Means over what was added, by all ranks."""
         seconds = max(time.monotonic() - self.begin, 1e-9)
-        numbers = [float(self.loss), self.tokens, self.padding, self.batches, self.timed, self.waited / seconds]
-        loss, tokens, padding, batches, timed, waited, *told = ranks.total([*numbers, *self.told_sums()])
+        own = [float(self.loss), float(self.tokens), self.padding, self.batches, self.timed, self.waited / seconds]
+        loss, tokens, padding, batches, timed, waited, *told = ranks.total([*own, *self.told_sums()])
         samples = dict(zip(TOLD, told, strict=True))
-        taught = tokens - samples["untaught"]
+        taught, made = tokens - samples["untaught"], self.steps - int(self.skipped)
+        means = {"loss": loss / taught if taught > 0 else math.nan} if taught > 0 or not samples["samples"] else {}
         return {
-            **({"loss": loss / taught} if taught > 0 else {}),
+            **means,
             **means_of_samples(samples),
-            "gradient_norm": float(self.norm) / self.steps,
-        own = [float(self.loss), float(self.tokens), self.padding, self.batches, self.timed]
-        numbers = [*own, self.waited / seconds]
-        loss, tokens, padding, batches, timed, waited = ranks.total(numbers)
-        made = self.steps - int(self.skipped)
-        return {
-            "loss": loss / tokens if tokens else math.nan,
             "gradient_norm": float(self.norm) / made if made else math.nan,
             "tokens_per_second": timed / seconds,
             "padding": padding / batches,
@@ -86,16 +78,19 @@ class Tally:
 
     def sums(self, ranks: Ranks) -> list[float]:
         """What a checkpoint keeps of it: the sums over all ranks, and those that are the same on all of them."""
-        numbers = [float(self.loss), self.tokens, self.padding, self.batches]
-        found = ranks.total([*numbers, *self.told_sums()])
-        together, told = found[: len(numbers)], found[len(numbers) :]
-        return [*together, float(self.norm), self.steps, *(told if any(told) else [])]
+        own = [float(self.loss), float(self.tokens), self.padding, self.batches]
+        found = ranks.total([*own, *self.told_sums()])
+        together, told = found[: len(own)], found[len(own) :]
+        alike = [float(self.norm), self.steps, int(self.skipped), int(self.shrunk)]
+        return [*together, *alike, *(told if any(told) else [])]
 
     def restore(self, sums: list[float]) -> None:
         """The inverse of `sums`."""
-        self.loss, tokens, self.padding, batches, self.norm, steps, *told = sums
+        self.loss, tokens, self.padding, batches, self.norm, steps, *rest = sums
+        skipped, shrunk, *told = rest or (0, 0)  # older checkpoints have none
         self.told = torch.tensor(told, dtype=torch.float64) if told else None
         self.tokens, self.batches, self.steps = int(tokens), int(batches), int(steps)
+        self.skipped, self.shrunk = int(skipped), int(shrunk)
 
 
 def means_of_samples(sums: dict[str, float]) -> dict[str, float]:
@@ -110,11 +105,3 @@ def means_of_samples(sums: dict[str, float]) -> dict[str, float]:
         "length": sums["said"] / sums["wanted"],
         **({"baseline_error": sums["error"] / own} if sums["error"] else {}),
     }
-        together = ranks.total([float(self.loss), float(self.tokens), self.padding, self.batches])
-        return [*together, float(self.norm), self.steps, int(self.skipped), int(self.shrunk)]
-
-    def restore(self, sums: list[float]) -> None:
-        """The inverse of `sums`."""
-        self.loss, tokens, self.padding, batches, self.norm, steps, *guarded = sums
-        self.tokens, self.batches, self.steps = int(tokens), int(batches), int(steps)
-        self.skipped, self.shrunk = map(int, guarded or (0, 0))  # older checkpoints have none

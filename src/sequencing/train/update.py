@@ -14,12 +14,10 @@ from torch import Tensor, nn
 
 from sequencing.data.permutation import key_of
 from sequencing.loss import NORMALIZERS
-from sequencing.optim import clip, learning_rate
-from sequencing.train.objectives import step_losses
 from sequencing.optim import clip
 from sequencing.train.guard import move, spoil
-from sequencing.train.losses import losses_of
 from sequencing.train.memory import at_batch, at_update, enough_memory
+from sequencing.train.objectives import step_losses
 from sequencing.train.session import Session
 from sequencing.train.tally import Stepped
 from sequencing_np.batch import Batch
@@ -38,11 +36,8 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
     told: Tensor | None = None
     gradients = PairwiseSum(session.learning)
     for share, batch in zip(ranks.own(settings.accumulate), batches, strict=True):
-        losses = step_losses(session, batch, chance(settings.seed, session.step, share))
-        (losses.whole / count).backward()
-        gradients.add()
         with enough_memory(lambda batch=batch: at_batch(batch, settings, session.step + 1, session.guard.device)):  # type: ignore[misc]
-            losses = losses_of(session, batch, chance(settings.seed, session.step, share))
+            losses = step_losses(session, batch, chance(settings.seed, session.step, share))
             (losses.whole / count).backward()
             gradients.add()
         total = total + losses.cross_entropy.detach()
@@ -52,19 +47,14 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
     total = torch.as_tensor(total)
     spoil(gradients.parameters, total)
     ranks.add_up(gradients.parameters, settings.same_bits)
-    norm = clip(model.parameters(), settings.clip)
-    session.optimizer.step()
-    if session.critic and told is not None:
-        session.critic.step()
-    if session.average:
-        session.average.update()
-    return Stepped(torch.as_tensor(total), norm.detach(), told)
     norm = clip(model.parameters(), settings.clip).detach()
     verdict = session.guard.judge(norm, settings.clip)
     with enough_memory(lambda: at_update(session.step + 1, session.guard.device)):
         move(verdict, gradients.parameters, session.optimizer, session.average)
     made = verdict.made
-    return Stepped(torch.where(made, total, 0.0), torch.where(made, norm, 0.0), made, verdict.shrunk)
+    if session.critic and told is not None and made:
+        session.critic.step()
+    return Stepped(torch.where(made, total, 0.0), torch.where(made, norm, 0.0), made, verdict.shrunk, told)
 
 
 def chance(seed: int, step: int, share: int) -> np.random.Generator:

@@ -6,12 +6,10 @@ What is not given stays as it is in the configuration they are laid over. Knows 
 import argparse
 from dataclasses import fields, replace
 
-from sequencing_np.errors import ConfigError, UsageError
-from sequencing_np.ranking import LENGTH_PENALTIES
-from sequencing_np.beam import LENGTH_PENALTIES
 from sequencing_np.command_line import search_here
 from sequencing_np.errors import ConfigError, UsageError
 from sequencing_np.mbr import NONE, UTILITIES, add_utility
+from sequencing_np.ranking import LENGTH_PENALTIES
 from sequencing_np.translate import SearchConfig
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "epsilon", "seed")
