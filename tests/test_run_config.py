@@ -22,6 +22,7 @@ from sequencing.train.settings import check_settings
 from sequencing_np.config import Origin, override
 from sequencing_np.errors import ConfigError
 from sequencing_np.ranking import LENGTH_PENALTIES
+from sequencing_np.mbr import NONE, UTILITIES
 
 MINIMAL = '[data]\ntrain = ["train.tsv"]\n[train]\nsteps = 10\n'
 
@@ -38,6 +39,7 @@ SAMPLES: dict[str, Any] = {  # the setting that names a row -> the table
     "vocab.source.level": dict.fromkeys(LEVELS),
     "vocab.target.level": dict.fromkeys(LEVELS),
     "search.length_penalty": LENGTH_PENALTIES,
+    "search.mbr": {NONE: None, **UTILITIES},
 }
 ROWS = [(setting, row) for setting, table in SAMPLES.items() for row in table]
 
