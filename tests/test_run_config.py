@@ -21,8 +21,8 @@ from sequencing.train.precision import AUTO, PRECISIONS
 from sequencing.train.settings import check_settings
 from sequencing_np.config import Origin, override
 from sequencing_np.errors import ConfigError
-from sequencing_np.ranking import LENGTH_PENALTIES
 from sequencing_np.mbr import NONE, UTILITIES
+from sequencing_np.ranking import LENGTH_PENALTIES
 
 MINIMAL = '[data]\ntrain = ["train.tsv"]\n[train]\nsteps = 10\n'
 
