@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from architectures import same
-from sequencing_np.arrays import BLOCK, log_sum_exp, top_ids
+from sequencing_np.arrays import BLOCK, Kept, log_sum_exp, top_ids
 from table_decoder import ARRAYS
 
 NOBODY = np.zeros(0, dtype=np.int64)
@@ -107,7 +107,7 @@ def test_log_sum_exp() -> None:
 def draw_many(arrays: Any, logits: list[float], top_k: int = 0, top_p: float = 1.0, count: int = 20000) -> np.ndarray:
     uniform = np.random.default_rng(7).random(count)
     native = arrays.native(np.tile(np.array(logits), (count, 1)))
-    return np.bincount(arrays.draw(native, uniform, top_k, top_p), minlength=len(logits)) / count
+    return np.bincount(arrays.draw(native, uniform, Kept(top_k, top_p)), minlength=len(logits)) / count
 
 
 @each_floor
@@ -136,7 +136,7 @@ def test_both_floors_draw_the_same(seed: int, width: int, top_k: int, share: int
     top_p = share / 997  # never the mass of some of `width` equals, where rounding would decide
     logits = draw_logits(seed, 9, width, seed % 4)
     uniform = np.random.default_rng(seed).random(9)
-    drawn = [arrays.draw(arrays.native(logits), uniform, top_k, top_p) for arrays in ARRAYS.values()]
+    drawn = [arrays.draw(arrays.native(logits), uniform, Kept(top_k, top_p)) for arrays in ARRAYS.values()]
     np.testing.assert_array_equal(*drawn)
 
 
@@ -146,14 +146,14 @@ def test_what_has_no_probability_is_never_drawn(arrays: Any, dtype: str) -> None
     """Also by a number so near to 1 that float32 cannot tell it from 1."""
     logits = np.array([[-np.inf, 0.3, -np.inf, 0.1, -np.inf], [-np.inf, -np.inf, -np.inf, -np.inf, 2.0]] * 50, dtype)
     for uniform in (0.0, np.nextafter(1, 0), 0.5):
-        ids = arrays.draw(arrays.native(logits), np.full(100, uniform), 0, 1.0)
+        ids = arrays.draw(arrays.native(logits), np.full(100, uniform), Kept())
         assert set(ids[::2]) <= {1, 3} and set(ids[1::2]) == {4}
 
 
 @each_floor
 def test_a_row_of_nan_harms_no_other(arrays: Any) -> None:
     logits = np.array([[0.0, 50.0, 0.0], [np.nan, 0.0, 0.0], [0.0, 0.0, 50.0], [np.nan] * 3])
-    ids = arrays.draw(arrays.native(logits), np.full(4, 0.5), 0, 1.0)
+    ids = arrays.draw(arrays.native(logits), np.full(4, 0.5), Kept())
     assert (ids[0], ids[2]) == (1, 2) and all(0 <= token < 3 for token in ids)
     best = arrays.best(arrays.native(logits), 2, NOBODY)
     assert best.ids[0, 0] == 1 and best.ids[2, 0] == 2
