@@ -90,6 +90,7 @@ class CoarsestAttention(nn.Module):
         super().__init__()
         self.attention = EACH[config.each](config, query_size, (sizes, *sizes.others)[-1])
         self.context_size: int = self.attention.context_size
+        self.blind = bool(sizes.others)  # to the source's tokens
 
     def prepare(self, memory: Memory) -> Memory:
         """The one memory that is asked, as its attention prepares it."""

@@ -51,7 +51,8 @@ def looks_at_source(model: Any) -> list[Layer]:
     for layer in layers(model):
         if layer.columns != layer.rows and type(layer.module) is not SummaryAttention:
             top = next(name for name in tops if f"{layer.name}.".startswith(f"{name}."))
-            outermost.setdefault(top, layer)
+            if not getattr(model.get_submodule(top), "blind", False):
+                outermost.setdefault(top, layer)
     return list(outermost.values())
 
 
