@@ -163,7 +163,7 @@ def test_a_function_of_ones_own(own: str) -> None:
     [
         ("chrff", "did you mean 'chrf'"),
         ("", "known: bleu, chrf, edit, none"),
-        ("absent_mbr:f", "no such module"),
+        ("absent_mbr:f", "there is no module"),
         ("mine_mbr:absent", "has no function 'absent'"),
         ("mine_mbr:number", "has no function 'number'"),
         ("mine_mbr:", "write module:function"),

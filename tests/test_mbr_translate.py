@@ -160,7 +160,7 @@ def test_a_utility_in_the_current_folder(said: Any, model: Path, tmp_path: Path,
         (["--candidates", "5"], "add --mbr"),
         (["--mbr", "chrf", "--beam", "1"], "beam"),
         (["--mbr", "chrf", "--candidates", "9"], "candidates"),
-        (["--mbr", "nowhere_at_all:f"], "no such module"),
+        (["--mbr", "nowhere_at_all:f"], "there is no module"),
     ],
 )
 def test_mistakes_are_a_line(said: Any, model: Path, options: list[str], words: str) -> None:

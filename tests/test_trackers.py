@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from sequencing.records import leaves
 from sequencing.train import trackers as module
 from sequencing.train.loop import train
-from sequencing.train.trackers import TensorBoard, check_trackers, flat_settings, trackers
+from sequencing.train.trackers import TensorBoard, check_trackers, trackers
 from sequencing_np.errors import ConfigError
 from small_runs import small
 
@@ -99,9 +100,9 @@ def test_what_cannot_be_had_is_told_before_the_run(tmp_path: Path, own: str, mon
         check_trackers(["tensorboard"])
     with pytest.raises(ConfigError, match="did you mean 'wandb'"):
         check_trackers(["wandbb"])
-    with pytest.raises(ConfigError, match=r"my_tracker:Missing.*AttributeError"):
+    with pytest.raises(ConfigError, match=r"my_tracker:Missing.*has no Class"):
         check_trackers([f"{own}:Missing"])
 
 
 def test_settings_are_flattened_by_their_names() -> None:
-    assert dict(flat_settings({"a": {"b": 1, "c": {"d": [2]}}, "e": ""})) == {"a.b": 1, "a.c.d": [2], "e": ""}
+    assert dict(leaves({"a": {"b": 1, "c": {"d": [2]}}, "e": ""})) == {"a.b": 1, "a.c.d": [2], "e": ""}

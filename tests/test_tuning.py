@@ -31,7 +31,7 @@ from sequencing.tuning import search as searching  # noqa: E402
 from sequencing.tuning.journal import JOURNAL, mend  # noqa: E402
 from sequencing.tuning.locks import Lock  # noqa: E402
 from sequencing.tuning.search import Stopped, tune  # noqa: E402
-from sequencing.tuning.trial import End, Follower  # noqa: E402
+from sequencing.tuning.trial import End  # noqa: E402
 
 RUN = """\
 [data]
@@ -182,20 +182,6 @@ def test_the_file_of_a_trial_is_its_configuration_from_anywhere(tmp_path: Path) 
 
 
 # --- files that several processes write -------------------------------------------------------------------------------
-
-
-def test_a_follower_sees_each_whole_line_once(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    follower = Follower(path)
-    assert list(follower.new()) == []
-    path.write_bytes(b'{"step": 1}\nno json\n{"step"')
-    assert list(follower.new()) == [{"step": 1}]
-    with path.open("ab") as file:
-        file.write(b": 2}\n[3]\n")
-    assert list(follower.new()) == [{"step": 2}] and list(follower.new()) == []
-    (tmp_path / "new").write_bytes(b'{"step": 1}\n' * 9)
-    (tmp_path / "new").replace(path)  # as a run that goes on does
-    assert list(follower.new()) == [{"step": 1}] * 9
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,25 @@ def test_a_log_that_is_written_anew_is_read_again(tmp_path: Path, replaced: bool
     assert [record["step"] for record in follower.news()] == ([1, 20] if replaced else [1])
 
 
+def test_a_follower_sees_each_whole_line_once(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    follower = Follower(path)
+
+    def new() -> list[dict[str, object]]:
+        follower.began_anew()
+        return list(follower.news())
+
+    assert new() == []
+    path.write_bytes(b'{"step": 1}\nno json\n{"step"')
+    assert new() == [{"step": 1}]
+    with path.open("ab") as file:
+        file.write(b": 2}\n[3]\n")
+    assert new() == [{"step": 2}] and new() == []
+    (tmp_path / "new").write_bytes(b'{"step": 1}\n' * 9)
+    (tmp_path / "new").replace(path)  # as a run that goes on does
+    assert new() == [{"step": 1}] * 9
+
+
 # --- a run
 
 

@@ -152,3 +152,12 @@ def write_json(path: Path, content: Any) -> None:
     """A JSON file, whole or not at all."""
     with atomic_write(path) as file:
         file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """What stands in nested tables, by dotted names; a table that is empty stands for itself."""
+    if not isinstance(value, dict) or not value:
+        yield path, value
+        return
+    for name, item in value.items():
+        yield from leaves(item, f"{path}.{name}" if path else str(name))

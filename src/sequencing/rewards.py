@@ -12,17 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sequencing.corpora.own_function import load_function, said
 from sequencing.process import settle_worker
 from sequencing.train_config import ObjectiveConfig
 from sequencing_np.config import choose
-from sequencing_np.errors import ConfigError, DataError
+from sequencing_np.errors import DataError
 from sequencing_np.metrics import delta_bleu, edit_distance
+from sequencing_np.own import load_own, said
 
 Texts = Sequence[str]
 Scores = Sequence[float]
@@ -112,10 +111,7 @@ OF_IDS = ("delta_bleu",)  # rewards of each token, from ids: `metrics.delta_bleu
 @cache
 def own_function(name: str) -> Any:
     """A function of the user's, from lists of texts and references to numbers; ConfigError where there is none."""
-    try:
-        return load_function(name, Path())
-    except ConfigError as error:
-        raise ConfigError(f"train.objective.reward: {error}") from None
+    return load_own(name, "train.objective.reward")
 
 
 def check_reward(name: str) -> None:

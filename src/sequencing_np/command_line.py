@@ -17,6 +17,7 @@ from sequencing_np import __version__
 from sequencing_np.config import nearest
 from sequencing_np.disk import DISK_ERRORS
 from sequencing_np.errors import DataError, SequencingError, UsageError
+from sequencing_np.own import search_here
 
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as a shell says it
 IMPORT = "a module of your own that adds parts to the tables (docs/extending.md); give it again for another one"
@@ -118,13 +119,6 @@ def dispatch(program: Program, argv: list[str]) -> None:
         parser.error(f"no command {argv[0]!r}; {nearest(argv[0], program.commands)}")
     parser.parse_args(argv)
     parser.error(f"{argv[0]!r} stands before the command; options follow it")
-
-
-def search_here() -> None:
-    """Let modules of the user's be found in the current folder, and there first, as `python -m` does."""
-    here = os.getcwd()  # noqa: PTH109 (sys.path holds texts)
-    if not {"", here} & set(sys.path):
-        sys.path.insert(0, here)
 
 
 def import_parts(modules: Sequence[str]) -> None:

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import math
 import re
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sequencing_np.config import nearest
-from sequencing_np.errors import UsageError
+from sequencing_np.errors import ConfigError, UsageError
 from sequencing_np.metrics import edit_distance
+from sequencing_np.own import load_own, said
 
 NONE = "none"  # what stands in the place of a utility where answers are ranked by their score
 PIECES = (  # 13a, the tokenizer of BLEU, is these four one after the other
@@ -154,31 +153,20 @@ def of_pairs(function: Callable[[str, str], float], name: str = "the utility") -
 
 
 def add_utility(name: str) -> None:
-    """Make `module:function` a row of UTILITIES; UsageError where there is none. A row's name is left as it is."""
+    """Make `module:function`, or `file.py:function`, a row of UTILITIES; UsageError where there is none.
+
+    The name of a row is left as it is.
+    """
     if name in UTILITIES or name == NONE:
         return
-    place, colon, function = name.partition(":")
-    if not (place and colon and function):
-        raise UsageError(f"mbr {name!r}: {nearest(name, [NONE, *UTILITIES])}; or write module:function for one's own")
+    if ":" not in name:
+        rows = nearest(name, [NONE, *UTILITIES])
+        raise UsageError(f"mbr {name!r}: {rows}; or write module:function for one's own")
     try:
-        found = getattr(import_module(place), function, None)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
-            raise UsageError(f"mbr {name!r}: its module cannot be imported: {said(error)}; mend it") from error
-        advice = "no such module in the current folder or among the installed ones"
-        raise UsageError(f"mbr {name!r}: {advice}; write `mine:function` for the file mine.py") from None
-    except Exception as error:
-        raise UsageError(f"mbr {name!r}: its module cannot be imported: {said(error)}; mend it") from error
-    if not callable(found):
-        raise UsageError(f"mbr {name!r}: {place} has no function {function!r}")
-    UTILITIES[name] = of_pairs(found, f"mbr {name!r}")
-
-
-def said(error: Exception) -> str:
-    """An exception in a line, with the place that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+        function = load_own(name, "mbr")
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+    UTILITIES[name] = of_pairs(function, f"mbr {name!r}")
 
 
 class Ranked(NamedTuple):

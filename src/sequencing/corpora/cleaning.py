@@ -17,8 +17,9 @@ import numpy as np
 from sequencing.corpora.filters import RULES, FilterConfig, Sides
 from sequencing.corpora.formats import Block
 from sequencing.corpora.measures import CONTROL, Texts, replaced, single_spaced, without_controls
-from sequencing.corpora.own_function import call, load_function
+from sequencing.corpora.own_function import call
 from sequencing_np.config import nearest, require
+from sequencing_np.own import load_own
 
 __all__ = ["REASONS", "CleanConfig", "Cleaned", "Cleaner", "Dropped", "Example", "FilterConfig"]
 
@@ -93,7 +94,7 @@ class Cleaner:
     ) -> None:
         self._made = (clean, filter, tuple(tags), folder)
         self._clean, self._filter, self._tags = clean, filter, tuple(tags)  # tags: by corpus
-        self._function = load_function(clean.function, folder) if clean.function else None
+        self._function = load_own(clean.function, "function =", folder) if clean.function else None
         self._rules = {name: rule for name, rule in RULES.items() if rule.on(filter)}
 
     def __reduce__(self) -> tuple[type["Cleaner"], tuple[CleanConfig, FilterConfig, tuple[str, ...], Path]]:

@@ -59,12 +59,3 @@ def bar(share: float, label: str) -> str:
 def setting(value: object) -> str:
     """A value of a configuration as people write it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def flat(value: object, path: str = "") -> Iterable[tuple[str, object]]:
-    """The leaves of nested tables, by their dotted names."""
-    if not isinstance(value, dict) or not value:
-        yield path, value
-        return
-    for name, item in value.items():
-        yield from flat(item, f"{path}.{name}" if path else str(name))

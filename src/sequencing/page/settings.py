@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from sequencing.page.markup import card, flat, fold, grid, nothing, pairs, setting, text
+from sequencing.page.markup import card, fold, grid, nothing, pairs, setting, text
+from sequencing.records import leaves
 from sequencing.run_folder import Run
 
 MOST_SHOWN = 16  # settings that differ; the others are folded away
@@ -12,7 +13,7 @@ def configuration(values: Mapping[str, object]) -> str:
     """A card for each section of a configuration."""
     groups: dict[str, dict[str, object]] = {}
     for name, value in values.items():
-        inside = dict(flat(value)) if isinstance(value, dict) else {name: value}
+        inside = dict(leaves(value)) if isinstance(value, dict) else {name: value}
         groups.setdefault(name if isinstance(value, dict) else "run", {}).update(inside)
     cards = (card(pairs(group), title=name) for name, group in groups.items())
     return f'<div class="settings">{"".join(cards)}</div>' if groups else nothing("config.json is missing.")
@@ -36,11 +37,11 @@ def compared_machines(runs: Sequence[Run], names: Sequence[str]) -> str:
 
 def differing(tables: Sequence[Mapping[str, object]], names: Sequence[str], head: str) -> str:
     """A table of the settings whose values are not all the same; of many those that all runs have come first."""
-    leaves = [dict(flat(dict(table))) for table in tables]
-    keys = [key for key in dict.fromkeys(key for each in leaves for key in each) if key]
+    found = [dict(leaves(dict(table))) for table in tables]
+    keys = [key for key in dict.fromkeys(key for each in found for key in each) if key]
     rows = []
-    for key in sorted(keys, key=lambda key: any(key not in each for each in leaves)):
-        values = [setting(each[key]) if key in each and each[key] is not None else None for each in leaves]
+    for key in sorted(keys, key=lambda key: any(key not in each for each in found)):
+        values = [setting(each[key]) if key in each and each[key] is not None else None for each in found]
         if len(set(values)) > 1:
             rows.append(
                 [text(key), *('<span class="muted">–</span>' if value is None else text(value) for value in values)]
@@ -55,11 +56,11 @@ def differing(tables: Sequence[Mapping[str, object]], names: Sequence[str], head
 
 def common(tables: Sequence[Mapping[str, object]]) -> dict[str, object]:
     """The leaves that all tables have, by their dotted names."""
-    leaves = [dict(flat(dict(table))) for table in tables]
+    found = [dict(leaves(dict(table))) for table in tables]
     return {
         key: value
-        for key, value in leaves[0].items()
-        if key and all(key in each and setting(each[key]) == setting(value) for each in leaves)
+        for key, value in found[0].items()
+        if key and all(key in each and setting(each[key]) == setting(value) for each in found)
     }
 
 

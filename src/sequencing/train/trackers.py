@@ -9,21 +9,20 @@ training.
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import secrets
-import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sequencing.records import Record, number, plain, write_json
+from sequencing.records import Record, leaves, number, plain, write_json
 from sequencing.train.logging import Log
 from sequencing_np.config import nearest, read_json
 from sequencing_np.errors import ConfigError
+from sequencing_np.own import load_own
 
 Settings = dict[str, Any]  # the configuration of a run, as config.json holds it
 NAMES = "trackers.json"  # under which name each tracker of a run knows it, so that a continued run is the same there
@@ -70,28 +69,50 @@ class TensorBoard:
         self._writer = None
 
 
-class WandB:
-    """Weights & Biases; WANDB_PROJECT, WANDB_MODE=offline and the like are its own settings in the environment."""
+class Elsewhere:
+    """A run that another program keeps, under a name of its own. What was sent cannot be taken back, nor sent again."""
+
+    name: str
 
     def __init__(self, folder: Path, settings: Settings) -> None:
-        self._wandb = import_module("wandb")
+        self._package: Any = import_module(self.name)
         self._folder, self._settings = folder, settings
         self._run: Any = None
-        self._past: dict[str, float] = {}
+        self._past: dict[str, float] = {}  # the last step of each kind of record that was sent
 
     def truncate_after(self, step: int) -> None:
-        """Begin, or go on; what was sent before cannot be taken back, and is not sent again."""
-        name = known_name(self._folder, "wandb") or keep_name(self._folder, "wandb", secrets.token_hex(8))
-        place = {"dir": str(self._folder), "name": self._folder.resolve().name}
-        self._run = self._wandb.init(id=name, resume="allow", config=self._settings, **place)
-        self._run.define_metric("*", step_metric="step")
-        said = ((kind, self._run.summary.get(f"{kind}/step")) for kind in ("train", "dev"))
-        self._past = {kind: value for kind, value in said if number(value) is not None}
+        """Begin, or go on."""
+        said = self.begin(known_name(self._folder, self.name))
+        steps = {kind: number(said.get(f"{kind}/step")) for kind in ("train", "dev")}
+        self._past = {kind: step for kind, step in steps.items() if step is not None}
 
     def write(self, record: Record) -> None:
         kind, step = record.get("kind", "run"), step_of(record)
         if step > self._past.get(kind, -1):
-            self._run.log({**scalars(record), "step": step, f"{kind}/step": step})
+            self.send({**scalars(record), f"{kind}/step": step}, step)
+
+    def begin(self, known: str | None) -> Any:
+        """Open the run of that name, or a new one; what it was told last, by the names of its numbers."""
+        raise NotImplementedError
+
+    def send(self, numbers: dict[str, float], step: int) -> None:
+        raise NotImplementedError
+
+
+class WandB(Elsewhere):
+    """Weights & Biases; WANDB_PROJECT, WANDB_MODE=offline and the like are its own settings in the environment."""
+
+    name = "wandb"
+
+    def begin(self, known: str | None) -> Any:
+        name = known or keep_name(self._folder, self.name, secrets.token_hex(8))
+        place = {"dir": str(self._folder), "name": self._folder.resolve().name}
+        self._run = self._package.init(id=name, resume="allow", config=self._settings, **place)
+        self._run.define_metric("*", step_metric="step")
+        return self._run.summary
+
+    def send(self, numbers: dict[str, float], step: int) -> None:
+        self._run.log({**numbers, "step": step})
 
     def close(self) -> None:
         if self._run is not None:
@@ -99,45 +120,27 @@ class WandB:
         self._run = None
 
 
-class MLflow:
+class MLflow(Elsewhere):
     """MLflow; MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME and the like are its own settings in the environment."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        self._mlflow = import_module("mlflow")
-        self._folder, self._settings = folder, settings
-        self._run: Any = None
-        self._past: dict[str, float] = {}
+    name = "mlflow"
 
-    def truncate_after(self, step: int) -> None:
-        """Begin, or go on; what was sent before cannot be taken back, and is not sent again."""
-        known = known_name(self._folder, "mlflow")
-        self._run = self._mlflow.start_run(run_id=known, run_name=None if known else self._folder.resolve().name)
+    def begin(self, known: str | None) -> Any:
+        self._run = self._package.start_run(run_id=known, run_name=None if known else self._folder.resolve().name)
         if not known:
-            flat = [(key, str(value)[:LONGEST_SETTING]) for key, value in flat_settings(self._settings)]
+            flat = [(key, str(value)[:LONGEST_SETTING]) for key, value in leaves(self._settings)]
             for begin in range(0, len(flat), MOST_SETTINGS):
-                self._mlflow.log_params(dict(flat[begin : begin + MOST_SETTINGS]))
-            keep_name(self._folder, "mlflow", self._run.info.run_id)
-        said = self._run.data.metrics
-        self._past = {kind: said[f"{kind}/step"] for kind in ("train", "dev") if f"{kind}/step" in said}
+                self._package.log_params(dict(flat[begin : begin + MOST_SETTINGS]))
+            keep_name(self._folder, self.name, self._run.info.run_id)
+        return self._run.data.metrics
 
-    def write(self, record: Record) -> None:
-        kind, step = record.get("kind", "run"), step_of(record)
-        if step > self._past.get(kind, -1):
-            self._mlflow.log_metrics({**scalars(record), f"{kind}/step": step}, step=step)
+    def send(self, numbers: dict[str, float], step: int) -> None:
+        self._package.log_metrics(numbers, step=step)
 
     def close(self) -> None:
         if self._run is not None:
-            self._mlflow.end_run()
+            self._package.end_run()
         self._run = None
-
-
-def flat_settings(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested tables, by their dotted names."""
-    if not isinstance(value, dict):
-        yield path, value
-        return
-    for name, item in value.items():
-        yield from flat_settings(item, f"{path}.{name}" if path else str(name))
 
 
 def known_name(folder: Path, tracker: str) -> str | None:
@@ -228,29 +231,18 @@ def trackers(names: Iterable[str], folder: Path, settings: Settings) -> dict[str
 
 
 def maker_of(name: str) -> Maker:
-    """The row of TRACKERS, or the user's own class; the current folder is searched first, as `python -m` does."""
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        if name not in TRACKERS:
-            own = 'one of your own is "module:Class"'
-            raise ConfigError(f"train.trackers: {name!r}: {nearest(name, TRACKERS)}; {own}")
-        try:
-            import_module(PACKAGES[name])
-        except ImportError as error:
-            raise ConfigError(
-                f"train.trackers: {name!r} was asked for, but it cannot be imported ({error}). Install it with "
-                f"`pip install {name}`, or leave it out; metrics.jsonl holds the same numbers"
-            ) from error
-        return TRACKERS[name]
-    here = os.getcwd()  # noqa: PTH109 (sys.path holds texts)
-    if not {"", here} & set(sys.path):
-        sys.path.insert(0, here)
+    """The row of TRACKERS, or the user's own class."""
+    if ":" in name:
+        own: Maker = load_own(name, "train.trackers", kind="Class")
+        return own
+    if name not in TRACKERS:
+        own_class = 'one of your own is "module:Class"'
+        raise ConfigError(f"train.trackers: {name!r}: {nearest(name, TRACKERS)}; {own_class}")
     try:
-        found: Maker = getattr(import_module(module), attribute)
-    except Exception as error:  # whatever is wrong in the user's module is theirs to mend
-        said = f"{type(error).__name__}: {error}"
+        import_module(PACKAGES[name])
+    except ImportError as error:
         raise ConfigError(
-            f"train.trackers: {name!r} cannot be found ({said}); write module:Class for a class in a module of the "
-            "current folder, or an installed one"
+            f"train.trackers: {name!r} was asked for, but it cannot be imported ({error}). Install it with "
+            f"`pip install {name}`, or leave it out; metrics.jsonl holds the same numbers"
         ) from error
-    return found
+    return TRACKERS[name]

@@ -6,7 +6,6 @@ Knows nothing of what is searched, nor of Optuna.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -14,11 +13,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sequencing
 from sequencing.process import ending_with_parent
-from sequencing.records import number, visible
+from sequencing.records import Follower, number, visible
 from sequencing.tuning.locks import Lock
 
 POLL = 0.1  # seconds between two looks
@@ -34,31 +33,6 @@ class Validation(NamedTuple):
     seconds: float  # of training, over all starts
 
 
-class Follower:
-    """The whole lines that came to a JSON lines file since the last look; from its start where it was replaced."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.inode, self.offset = path, -1, 0
-
-    def new(self) -> Iterator[dict[str, Any]]:
-        try:
-            with self.path.open("rb") as file:
-                facts = os.fstat(file.fileno())
-                if facts.st_ino != self.inode or facts.st_size < self.offset:
-                    self.inode, self.offset = facts.st_ino, 0
-                file.seek(self.offset)
-                found = file.read()
-        except OSError:
-            return
-        whole = found[: found.rfind(b"\n") + 1]
-        self.offset += len(whole)
-        for line in whole.split(b"\n"):
-            with contextlib.suppress(ValueError, RecursionError):
-                record = json.loads(line)
-                if isinstance(record, dict):
-                    yield record
-
-
 class Watched:
     """The validations of a run, each of them once, however often the run is continued."""
 
@@ -66,7 +40,8 @@ class Watched:
         self.follower, self.metric, self.seen = Follower(folder / "metrics.jsonl"), metric, -1
 
     def new(self) -> Iterator[Validation]:
-        for record in self.follower.new():
+        self.follower.began_anew()  # then all of it comes again, and what was seen is left out
+        for record in self.follower.news():
             step, score = (number(record.get(name)) for name in ("step", self.metric))
             if record.get("kind") == "dev" and step is not None and score is not None and step > self.seen:
                 self.seen = int(step)

@@ -6,7 +6,6 @@ What is not given stays as it is in the configuration they are laid over. Knows 
 import argparse
 from dataclasses import fields, replace
 
-from sequencing_np.command_line import search_here
 from sequencing_np.errors import ConfigError, UsageError
 from sequencing_np.mbr import NONE, UTILITIES, add_utility
 from sequencing_np.ranking import LENGTH_PENALTIES
@@ -65,7 +64,6 @@ def search_config(base: SearchConfig, arguments: argparse.Namespace) -> SearchCo
         if name in given and "sample" not in given:
             raise UsageError(f"--{name.replace('_', '-')} is an option of drawing answers; add --sample")
     if "mbr" in given:
-        search_here()
         add_utility(given["mbr"])
     if "candidates" in given and given.get("mbr", base.mbr) == NONE:
         raise UsageError("--candidates is an option of choosing among answers; add --mbr")
