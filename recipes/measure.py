@@ -27,8 +27,9 @@ from sequencing.run_folder import read_run
 from sequencing_np.batch import PadIds
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.feedback import TrainingFeedBack
+from sequencing_np.search import SearchConfig
 from sequencing_np.special import Special
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.translate import Translator
 
 MOST_TRAINING = 2_000  # training pairs that are looked at
 RESULTS = "results.json"

@@ -22,8 +22,9 @@ from sequencing.synthetic import Begun, Form, Made, PairFile, form_of
 from sequencing_np.columns import ColumnsVocab
 from sequencing_np.errors import DataError, UsageError
 from sequencing_np.model_folder import read_model_folder, write_model_folder
+from sequencing_np.search import SearchConfig
 from sequencing_np.subwords import BYTES, Subwords
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.translate import Translator
 from sequencing_np.vocab import Vocab
 from tiny_models import SOURCES, give_input, write_model, write_run
 

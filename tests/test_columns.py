@@ -24,11 +24,12 @@ from sequencing_np.delimited import Vocab, build_vocab
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.factors import FactoredVocab
 from sequencing_np.model_folder import read_model_folder
+from sequencing_np.search import SearchConfig
 from sequencing_np.special import END, Special, Vocabulary
 from sequencing_np.subwords import BYTES, Subwords
 from sequencing_np.tokenizers.huggingface_vocab import import_tokenizer
 from sequencing_np.tokenizers.sentencepiece_vocab import import_model
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.translate import Translator
 from sequencing_np.unigram import Unigram
 from sequencing_np.vocab import VOCABULARIES
 from small_runs import CONFIG as SMALL

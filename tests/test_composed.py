@@ -20,9 +20,10 @@ from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import ConfigError, ModelError
 from sequencing_np.feedback import TrainingFeedBack
 from sequencing_np.model import ModelConfig, build_model, model_config
+from sequencing_np.search import SearchConfig
 from sequencing_np.special import Special
 from sequencing_np.state import select
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.translate import Translator
 from sequencing_np.weights import nest
 from small_runs import records
 

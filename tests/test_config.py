@@ -28,7 +28,7 @@ from sequencing_np.config import (
 from sequencing_np.errors import ConfigError
 from sequencing_np.limits import Limits
 from sequencing_np.model import CONFIGS, ModelConfig, model_config
-from sequencing_np.translate import SearchConfig
+from sequencing_np.search import SearchConfig
 
 RUN = """\
 [data]

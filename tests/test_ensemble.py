@@ -19,7 +19,8 @@ from sequencing_np.ensemble import MEANS, Ensemble, SideBySide, join_models
 from sequencing_np.errors import ModelError, UsageError
 from sequencing_np.feedback import TrainingFeedBack
 from sequencing_np.limits import Limits
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.search import SearchConfig
+from sequencing_np.translate import Translator
 from sequencing_np.vocab import Vocab
 from table_decoder import SPECIAL, TableDecoder, random_table
 from test_translate import LINES, TableModel, agree, table_translator, translator, vocab

@@ -18,7 +18,8 @@ from sequencing_np.batch import PadIds
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import DataError, SequencingError
 from sequencing_np.feedback import TrainingFeedBack
-from sequencing_np.translate import SearchConfig, Translation, Translator
+from sequencing_np.search import SearchConfig
+from sequencing_np.translate import Translation, Translator
 from sequencing_np.vocab import Vocab
 
 SAID = ["the cat sat on the mat .", "he reads a book every single day", "no", "what is this ?", ""]

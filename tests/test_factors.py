@@ -26,8 +26,9 @@ from sequencing_np.factors import FactoredVocab, FactorReader
 from sequencing_np.manifest import write_manifest
 from sequencing_np.model import ModelConfig, build_model, model_config
 from sequencing_np.model_folder import CONFIG, read_model_folder, write_model_folder
+from sequencing_np.search import SearchConfig
 from sequencing_np.special import Special
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.translate import Translator
 from sequencing_np.vocab import Vocab, load_vocab, save_vocab
 from sequencing_np.weights import nest
 from small_runs import CONFIG as SMALL

@@ -12,7 +12,8 @@ from sequencing.forced_alignment import Look, align
 from sequencing_np.answers import hard_alignment
 from sequencing_np.errors import SearchError, UsageError
 from sequencing_np.limits import Limits
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.search import SearchConfig
+from sequencing_np.translate import Translator
 from sequencing_np.vocab import Vocab
 from tiny_models import give_input, write_model
 

@@ -13,7 +13,8 @@ from sequencing.__main__ import main
 from sequencing.inspection.sentence import inspect_sentence
 from sequencing.inspection.thumbnails import EDGES, SHADES, thumbnail_svg
 from sequencing_np.limits import Limits
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.search import SearchConfig
+from sequencing_np.translate import Translator
 from sequencing_np.vocab import Vocab
 from test_report import HOSTILE, Reader
 from tiny_models import give_input, write_model

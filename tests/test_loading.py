@@ -10,7 +10,8 @@ import torch
 from sequencing.loading import choose_device, load_translator, model_folder_of, search_of
 from sequencing_np.errors import ModelError, UsageError
 from sequencing_np.model_folder import read_model_folder
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.search import SearchConfig
+from sequencing_np.translate import Translator
 from tiny_models import SOURCES, write_model, write_run
 
 

@@ -11,7 +11,8 @@ from sequencing.__main__ import main as upper_main
 from sequencing_np.__main__ import main
 from sequencing_np.errors import ConfigError
 from sequencing_np.mbr import UTILITIES, rank
-from sequencing_np.translate import SearchConfig, Translation, Translator
+from sequencing_np.search import SearchConfig
+from sequencing_np.translate import Translation, Translator
 from test_translate import LINES, agree, translator
 from tiny_models import give_input, write_model, write_run
 

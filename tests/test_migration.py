@@ -22,7 +22,8 @@ from sequencing_np.errors import DataError, ModelError
 from sequencing_np.feedback import TrainingFeedBack
 from sequencing_np.model import build_model
 from sequencing_np.model_folder import read_model_folder, write_model_folder
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.search import SearchConfig
+from sequencing_np.translate import Translator
 from sequencing_np.weights import nest
 
 SOURCE = ["one", "two", "three", "four", "and", "five"]

@@ -24,7 +24,8 @@ from sequencing_np.model_folder import (
     read_model_folder,
     write_model_folder,
 )
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.search import SearchConfig
+from sequencing_np.translate import Translator
 from sequencing_np.vocab import Vocab, Vocabulary
 from sequencing_np.weights import WEIGHTS, write_safetensors
 

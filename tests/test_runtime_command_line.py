@@ -13,7 +13,8 @@ from sequencing_np import command_line
 from sequencing_np.__main__ import COMMANDS, PROGRAM, main
 from sequencing_np.answers import decimal, hard_alignment
 from sequencing_np.command_line import Command
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.search import SearchConfig
+from sequencing_np.translate import Translator
 from tiny_models import give_input, write_model
 
 TEXT = "ein zwei drei\n\nfünf und vier\nzwei\n"

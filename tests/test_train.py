@@ -30,7 +30,8 @@ from sequencing.train.settings import FREE
 from sequencing_np.errors import ConfigError, DataError, SequencingError, UsageError
 from sequencing_np.manifest import check_manifest
 from sequencing_np.model_folder import read_model_folder
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.search import SearchConfig
+from sequencing_np.translate import Translator
 from small_runs import EVERYTHING, files, records, small, write_config, write_pairs
 
 ROOT = Path(__file__).resolve().parent.parent

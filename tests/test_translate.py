@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from architectures import DRAWN, architecture, model_on, name_of
 from sequencing_np.errors import ConfigError
 from sequencing_np.limits import Limits
+from sequencing_np.search import SearchConfig
 from sequencing_np.state import Memory
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.translate import Translator
 from sequencing_np.vocab import Vocab
 from table_decoder import TableDecoder, random_table
 

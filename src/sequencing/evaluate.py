@@ -15,8 +15,9 @@ from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import DataError
 from sequencing_np.feedback import TrainingFeedBack
 from sequencing_np.metrics import Share, check_references, error_rates, exact_match, token_accuracy
+from sequencing_np.search import SearchConfig
 from sequencing_np.special import Special
-from sequencing_np.translate import SearchConfig, Translation, Translator
+from sequencing_np.translate import Translation, Translator
 
 METRICS = {  # what a best model may be chosen by, and which way is better
     "bleu": 1,

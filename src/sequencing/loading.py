@@ -11,7 +11,8 @@ from sequencing_np.config import Origin, build, parse_json
 from sequencing_np.errors import ConfigError, ModelError, UsageError
 from sequencing_np.manifest import MANIFEST
 from sequencing_np.model_folder import read_model_folder
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.search import SearchConfig
+from sequencing_np.translate import Translator
 
 CHECKPOINTS = ("best", "last")
 

@@ -14,8 +14,8 @@ from sequencing.train_config import TrainConfig
 from sequencing_np.config import Origin, build, changes, choose, override, read_json, read_toml, require, to_dict
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.model import model_config
+from sequencing_np.search import SearchConfig
 from sequencing_np.special import tag_pattern
-from sequencing_np.translate import SearchConfig
 
 Files = tuple[str | tuple[str, ...], ...]  # "pairs.tsv.gz" or ("text.en.gz", "text.de.gz")
 CORPORA = ("train", "dev", "test")

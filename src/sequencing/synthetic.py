@@ -21,8 +21,9 @@ from sequencing.process import alone
 from sequencing_np import disk
 from sequencing_np.config import changes, parse_json
 from sequencing_np.errors import ConfigError, DataError, UsageError
+from sequencing_np.search import SearchConfig
 from sequencing_np.special import Vocabulary, tag_pattern
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.translate import Translator
 from sequencing_np.writing import atomic_write
 
 SAVED_EVERY = 5.0  # seconds: what is lost at most where a process is killed, and one window

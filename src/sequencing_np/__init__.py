@@ -47,7 +47,8 @@ _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "composed": ("CharacterWordEncoder", "SeveralSourcesEncoder"),
     "model": ("ModelConfig", "Model", "ENCODERS", "DECODERS", "no_twin", "build_model"),
     "model_folder": ("ModelFolder", "read_model_folder", "write_model_folder"),
-    "translate": ("SearchConfig", "Translation", "Answer", "Scored", "Translator"),
+    "search": ("SearchConfig",),
+    "translate": ("Translation", "Answer", "Scored", "Translator"),
     "ensemble": ("Ensemble", "join_models"),
 }  # fmt: skip
 

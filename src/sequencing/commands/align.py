@@ -10,7 +10,7 @@ from itertools import islice
 from sequencing.commands.model import add_device, add_run, load
 from sequencing_np.commands.streams import WINDOW, ParallelLines, Passing, add_output_option, write_output
 from sequencing_np.errors import SearchError, UsageError
-from sequencing_np.translate import SearchConfig
+from sequencing_np.search import SearchConfig
 
 EXAMPLES = """
 examples:

@@ -16,8 +16,9 @@ from sequencing.commands.vocab import texts
 from sequencing_np.commands.search import add_search_options, search_config
 from sequencing_np.commands.streams import WINDOW, ParallelLines, write_output
 from sequencing_np.errors import DataError, SearchError, UsageError
+from sequencing_np.search import SearchConfig
 from sequencing_np.text import read_lines
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.translate import Translator
 from sequencing_np.writing import atomic_write
 
 if TYPE_CHECKING:

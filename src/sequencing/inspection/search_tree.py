@@ -16,9 +16,10 @@ from sequencing_np.arrays import Arrays
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import UsageError
 from sequencing_np.feedback import Hypothesis, Turn, banned_ids
+from sequencing_np.search import SearchConfig
 from sequencing_np.special import Special
 from sequencing_np.state import Memory, Output
-from sequencing_np.translate import SearchConfig, Translator, quiet
+from sequencing_np.translate import Translator, quiet
 
 KEPT, ENDED, CUT, DROPPED = "kept", "ended", "cut", "dropped"
 

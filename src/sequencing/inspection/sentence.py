@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from sequencing.inspection.chances import Told, told
 from sequencing.inspection.search_tree import Tree, search_tree
+from sequencing_np.search import SearchConfig
 from sequencing_np.special import SHOWN, Vocabulary
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.translate import Translator
 
 
 class TextOf(NamedTuple):

@@ -9,7 +9,8 @@ from sequencing_np.answers import decimal, scored_json
 from sequencing_np.commands.ensemble import add_ensemble_options, load_together
 from sequencing_np.commands.streams import WINDOW, ParallelLines, Passing, add_output_option, write_output
 from sequencing_np.errors import SearchError, UsageError
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.search import SearchConfig
+from sequencing_np.translate import Translator
 
 EXAMPLES = """
 examples:

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from sequencing_np.errors import ConfigError, UsageError
 from sequencing_np.mbr import NONE, UTILITIES, add_utility
 from sequencing_np.ranking import LENGTH_PENALTIES
-from sequencing_np.translate import SearchConfig
+from sequencing_np.search import SearchConfig
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "epsilon", "seed")
 

@@ -9,7 +9,8 @@ from sequencing_np.commands.ensemble import add_ensemble_options, load_together
 from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
 from sequencing_np.commands.streams import WINDOW, Lines, Passing, add_output_option, write_output
 from sequencing_np.errors import DataError, SearchError, UsageError
-from sequencing_np.translate import SearchConfig, Translator
+from sequencing_np.search import SearchConfig
+from sequencing_np.translate import Translator
 from sequencing_np.wishes import Glossary, Wishes, read_wishes
 
 EXAMPLES = """
