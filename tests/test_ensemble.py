@@ -24,7 +24,7 @@ from sequencing_np.translate import Translator
 from sequencing_np.vocab import Vocab
 from table_decoder import SPECIAL, TableDecoder, random_table
 from test_translate import LINES, TableModel, agree, table_translator, translator, vocab
-from tiny_models import SOURCES, give_input, write_model
+from tiny_models import SOURCES, told, write_model
 
 TRIOS = [DRAWN[start : start + 18 : 7] for start in range(0, 21, 5)]  # of three families each
 SEARCHES = [SearchConfig(beam=1, alignments=True), SearchConfig(beam=4, n_best=3)]
@@ -225,15 +225,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a command line; its exit code, its lines, its complaint."""
-
-    def run(program: Any, *arguments: object) -> tuple[int, list[str], str]:
-        give_input(monkeypatch, TEXT.encode())
-        code = program([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return code, out.split("\n")[:-1], err
-
-    return run
+    return told(capsys, monkeypatch, TEXT)
 
 
 def test_translate_with_others(said: Any, models: list[Path]) -> None:

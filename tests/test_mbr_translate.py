@@ -14,7 +14,7 @@ from sequencing_np.mbr import UTILITIES, rank
 from sequencing_np.search import SearchConfig
 from sequencing_np.translate import Translation, Translator
 from test_translate import LINES, agree, translator
-from tiny_models import give_input, write_model, write_run
+from tiny_models import told, write_model, write_run
 
 TEXT = "ein zwei drei\n\nfünf und vier\nzwei\n"
 
@@ -26,15 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a command line; its exit code, its lines, its complaint."""
-
-    def run(program: Any, *arguments: object) -> tuple[int, list[str], str]:
-        give_input(monkeypatch, TEXT.encode())
-        code = program([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return code, out.split("\n")[:-1], err
-
-    return run
+    return told(capsys, monkeypatch, TEXT)
 
 
 def chosen(pool: Translation, search: SearchConfig) -> list[tuple[str, float]]:

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,18 @@ def write_run(folder: Path) -> Path:
 def give_input(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     """Let standard input hold these bytes."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+
+
+Said = tuple[int, list[str], str]
+
+
+def told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str) -> Callable[..., Said]:
+    """What runs a program with a text as its input: its exit code, its lines, its complaint."""
+
+    def run(program: Callable[[list[str]], int], *arguments: object) -> Said:
+        give_input(monkeypatch, text.encode())
+        code = program([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return code, out.split("\n")[:-1], err
+
+    return run

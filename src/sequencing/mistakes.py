@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from sequencing.edits import aligned
 from sequencing.records import Record, number
 from sequencing_np.metrics import edit_distance
 
 EDGES = (1, 3, 6, 11, 16, 21, 31, 41, 61)  # where a range of lengths begins
-MOST_CELLS = 40_000  # of a table in which two sequences are aligned; longer ones are not
 REPEATED = re.compile(r"(?:^| )(\S+(?: \S+){0,3})(?: \1){2,}(?= |$)")  # one to four words, three times in a row
 
 
@@ -143,7 +143,9 @@ def mistakes(answers: Sequence[Judged]) -> Mistakes:
     """The mistakes of all answers, token by token, on a shortest way of edits."""
     found = Mistakes(Counter(), Counter(), Counter())
     for answer in answers:
-        for wanted, said in edits_between(answer.right, answer.said) if answer.edits else ():
+        for wanted, said in aligned(answer.right, answer.said) if answer.edits else ():
+            if wanted == said:
+                continue
             if wanted is None and said is not None:
                 found.added[said] += 1
             elif said is None and wanted is not None:
@@ -151,35 +153,3 @@ def mistakes(answers: Sequence[Judged]) -> Mistakes:
             elif said is not None and wanted is not None:
                 found.confused[wanted, said] += 1
     return found
-
-
-def edits_between(wanted: Sequence[str], said: Sequence[str]) -> list[tuple[str | None, str | None]]:
-    """What differs on a shortest way from one sequence to the other; nothing where they are too long to look at."""
-    start = 0
-    while start < min(len(wanted), len(said)) and wanted[start] == said[start]:
-        start += 1
-    wanted, said = wanted[start:], said[start:]
-    while wanted and said and wanted[-1] == said[-1]:
-        wanted, said = wanted[:-1], said[:-1]
-    if len(wanted) * len(said) > MOST_CELLS:
-        return []
-    rows = [list(range(len(said) + 1))]
-    for row, token in enumerate(wanted, start=1):
-        above, here = rows[-1], [row]
-        for column, other in enumerate(said, start=1):
-            here.append(min(above[column] + 1, here[-1] + 1, above[column - 1] + (token != other)))
-        rows.append(here)
-    row, column = len(wanted), len(said)
-    found: list[tuple[str | None, str | None]] = []
-    while row or column:
-        cost = rows[row][column]
-        if row and column and cost == rows[row - 1][column - 1] + (wanted[row - 1] != said[column - 1]):
-            row, column = row - 1, column - 1
-            found += [(wanted[row], said[column])] if wanted[row] != said[column] else []
-        elif row and cost == rows[row - 1][column] + 1:
-            row -= 1
-            found.append((wanted[row], None))
-        else:
-            column -= 1
-            found.append((None, said[column]))
-    return found[::-1]

@@ -76,6 +76,7 @@ class BeamFeedBack:
             raise SearchError(f"patience {patience}: must be above 0 and at most 1000; 1 is usual")
         self.special, self.size, self.limits, self.n_best = special, size, limits, n_best
         self.ranking, self.patience, self.rules, self.alignments = ranking, patience, list(rules or ()), alignments
+        self.steered = any(rules.steers for rules in self.rules)
 
     def start(self, arrays: Arrays, memory: Memory) -> Turn:
         self.arrays = arrays
@@ -128,7 +129,7 @@ class BeamFeedBack:
         best = self.arrays.best(logits, min(self.reach(), logits.shape[1]), banned)
         ids, log_probs = best.ids, best.log_probs
         flat = self.scores.reshape(-1, 1)
-        if self.rules:
+        if self.steered:
             more, theirs = self.wanted(logits, ids, banned)
             ids, log_probs = np.concatenate([ids, more], axis=1), np.concatenate([log_probs, theirs], axis=1)
         totals = flat + log_probs
@@ -174,7 +175,7 @@ class BeamFeedBack:
         """Which candidates are kept, best first."""
         keys = self.keys(found)
         order = np.lexsort((found.beams, found.ids, -keys), axis=1)
-        if self.rules:
+        if self.steered:
             order = self.dealt(found.taken(order), order)
         return order[:, : self.size]
 

@@ -20,6 +20,9 @@ Ids = tuple[int, ...]
 class Rule(Protocol):
     """One rule of one sentence."""
 
+    least: int  # tokens that keeping it takes, about
+    steers: bool  # whether something has to be looked for: `met` and `wanted` say what
+
     def start(self) -> Any: ...
     def forbid(self, state: Any, banned: np.ndarray) -> None: ...  # (V,) bool, marked in place
     def next(self, state: Any, token: int) -> Any: ...
@@ -29,7 +32,10 @@ class Rule(Protocol):
 
 
 class Free:
-    """What most rules have in common: nothing must be said."""
+    """What most rules have in common: nothing must be looked for."""
+
+    least = 0
+    steers = False
 
     def done(self, state: Any) -> bool:
         return True
@@ -83,6 +89,8 @@ class Exclude(Free):
 class Include:
     """Each group of phrases is said: one of its alternatives, anywhere (Hokamp and Liu 2017; Post and Vilar 2018)."""
 
+    steers = True
+
     def __init__(self, groups: Iterable[Iterable[Sequence[int]]]) -> None:
         self.groups = [[tuple(phrase) for phrase in group] for group in groups]
         phrases = [phrase for group in self.groups for phrase in group]
@@ -103,7 +111,7 @@ class Include:
             for number, group in enumerate(self.groups)
             if number not in said and any(last[-len(phrase) :] == phrase for phrase in group)
         }
-        return said | new, () if new else last_of(last, self.memory)
+        return said | new, last_of(last, self.memory)
 
     def begun(self, state: tuple[frozenset[int], Ids]) -> list[tuple[int, Ids]]:
         """For each phrase still wanted, how many of its tokens stand at the end."""
@@ -126,7 +134,7 @@ class Include:
         return {phrase[length] for length, phrase in self.begun(state)}
 
 
-class Begin:
+class Begin(Free):
     """The answer begins with these tokens."""
 
     def __init__(self, words: Sequence[int]) -> None:
@@ -145,12 +153,6 @@ class Begin:
 
     def done(self, state: int) -> bool:
         return state >= len(self.words)
-
-    def met(self, state: int) -> int:
-        return 0  # there is no other way, so nothing has to be looked for
-
-    def wanted(self, state: int) -> Iterable[int]:
-        return ()
 
 
 class Grammar(Free):
@@ -194,7 +196,7 @@ class Rules:
 
     def __init__(self, rules: Sequence[Rule], eos: int) -> None:
         self.rules, self.eos = rules, eos
-        self.least = sum(getattr(rule, "least", 0) for rule in rules)  # tokens that an answer takes at least
+        self.least, self.steers = sum(rule.least for rule in rules), any(rule.steers for rule in rules)
 
     def start(self) -> tuple[Any, ...]:
         return tuple(rule.start() for rule in self.rules)

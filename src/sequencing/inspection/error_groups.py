@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sequencing.edits import aligned
 from sequencing_np.errors import DataError
 
 LEVELS: dict[str, Callable[[str], list[str]]] = {"words": str.split, "characters": list}
@@ -77,29 +78,10 @@ class Counts:
 
 
 def edits_of(answer: Sequence[str], reference: Sequence[str]) -> Edits:
-    """The cheapest edits between two texts; of equally cheap ones those that keep or change, not leave out and add."""
-    if answer == reference:
-        return Edits([True] * len(reference), 0)
-    numbers: dict[str, int] = {}
-    ours, theirs = (np.array([numbers.setdefault(word, len(numbers)) for word in text]) for text in (answer, reference))
-    columns = np.arange(len(ours) + 1)
-    table = np.empty((len(theirs) + 1, len(ours) + 1), dtype=np.int64)
-    table[0] = columns
-    for row, word in enumerate(theirs, 1):  # adding words is a running minimum along the row
-        step = np.minimum(table[row - 1, 1:] + 1, table[row - 1, :-1] + (ours != word))
-        table[row] = np.minimum.accumulate(np.concatenate([[row], step]) - columns) + columns
-    right = [False] * len(theirs)
-    row, column = len(theirs), len(ours)
-    while row:
-        same = column > 0 and ours[column - 1] == theirs[row - 1]
-        if column and table[row, column] == table[row - 1, column - 1] + (not same):
-            row, column = row - 1, column - 1
-            right[row] = bool(same)
-        elif table[row, column] == table[row - 1, column] + 1:
-            row -= 1
-        else:
-            column -= 1
-    return Edits(right, int(table[-1, -1]))
+    """Of a shortest way from the reference to the answer."""
+    pairs = aligned(reference, answer)
+    right = [word == said for word, said in pairs if word is not None]
+    return Edits(right, sum(word != said for word, said in pairs))
 
 
 def count_words(lines: Iterable[str], level: str = "words") -> Counter[str]:

@@ -1,7 +1,7 @@
 """Translate lines of text: one line out for each line in, blank for blank, in their order."""
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import repeat
 
 from sequencing_np.answers import Columns, JSONLines, Layout, NBest
@@ -70,22 +70,31 @@ def add_wish_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--wishes", metavar="F", help=keys)
 
 
-def wishes_of(arguments: argparse.Namespace) -> Callable[[str], Wishes] | None:
-    """What is asked for each line, in their order; None where nothing is."""
+class Asked:
+    """What is wished for each line, asked in their order; `finish` tells of wishes for which there was no line."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        always = arguments.include or (), arguments.exclude or ()
+        self.always = Wishes(tuple((text,) for text in always[0]), tuple(always[1]))
+        self.glossary = Glossary.read(arguments.glossary) if arguments.glossary else Glossary([])
+        self.file = arguments.wishes
+        self.own = read_wishes(self.file) if self.file else repeat(Wishes())
+
+    def __call__(self, line: str) -> Wishes:
+        own = next(self.own, None)
+        if own is None:
+            raise DataError(f"{self.file}: has fewer lines than the input; give one for each, or an empty one")
+        return self.always.and_those(self.glossary.wishes(line)).and_those(own)
+
+    def finish(self) -> None:
+        if self.file and next(self.own, None) is not None:
+            raise DataError(f"{self.file}: has more lines than the input; give one for each, or an empty one")
+
+
+def wishes_of(arguments: argparse.Namespace) -> Asked | None:
+    """What is wished for; None where nothing is."""
     given = (arguments.include, arguments.exclude, arguments.glossary, arguments.wishes)
-    if not any(given):
-        return None
-    always = Wishes(tuple((text,) for text in arguments.include or ()), tuple(arguments.exclude or ()))
-    glossary = Glossary.read(arguments.glossary) if arguments.glossary else Glossary([])
-    own = read_wishes(arguments.wishes) if arguments.wishes else repeat(Wishes())
-
-    def wishes(line: str) -> Wishes:
-        mine = next(own, None)
-        if mine is None:
-            raise DataError(f"{arguments.wishes}: has fewer lines than the input; give one for each, or an empty one")
-        return always.and_those(glossary.wishes(line)).and_those(mine)
-
-    return wishes
+    return Asked(arguments) if any(given) else None
 
 
 def translate(translator: Translator, search: SearchConfig, arguments: argparse.Namespace) -> None:
@@ -105,13 +114,16 @@ def translate(translator: Translator, search: SearchConfig, arguments: argparse.
                 unanswered.append(number + 1)
             yield from layout(number, translation)
         lines.finish()
+        if wishes is not None:
+            wishes.finish()
 
     write_output(arguments.output, said())
     if unanswered:
         first = ", ".join(map(str, unanswered[:3]))
         why, advice = "the model said NaN", "Look at the metrics of its training"
         if wishes is not None or search.no_repeats:
-            why, advice = "nothing was found that keeps all wishes", "Wish for less, or search with a larger --beam"
+            why = "nothing was found that keeps all wishes, or the model said NaN"
+            advice = "Wish for less, or search with a larger --beam"
         raise SearchError(
             f"{len(unanswered)} of {lines.count} lines have no answer, as {why} (first: line {first}); they are empty. "
             + advice
