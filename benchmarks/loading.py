@@ -27,7 +27,7 @@ from sequencing.data.sampling import BatchStream, Placed  # noqa: E402
 from sequencing.data.store import Encoded, open_store, write_store  # noqa: E402
 from sequencing.machine import machine  # noqa: E402
 from sequencing.run_config import read_run_config  # noqa: E402
-from sequencing.train.session import open_session, sampling_options  # noqa: E402
+from sequencing.train.opening import open_session, sampling_options  # noqa: E402
 from sequencing.train.update import update  # noqa: E402
 from sequencing_np.batch import padding_share  # noqa: E402
 

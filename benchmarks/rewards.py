@@ -22,7 +22,8 @@ settle()
 
 from sequencing.machine import machine  # noqa: E402
 from sequencing.run_config import read_run_config  # noqa: E402
-from sequencing.train.session import Session, open_session  # noqa: E402
+from sequencing.train.opening import open_session  # noqa: E402
+from sequencing.train.session import Session  # noqa: E402
 from sequencing.train.update import update  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"

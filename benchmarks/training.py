@@ -89,7 +89,7 @@ def ours(train: str, steps: int, threads: int, precision: str, ids: str) -> dict
     import torch
 
     from sequencing.run_config import read_run_config
-    from sequencing.train.session import open_session
+    from sequencing.train.opening import open_session
     from sequencing.train.update import update
 
     with tempfile.TemporaryDirectory() as folder:

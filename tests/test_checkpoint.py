@@ -27,7 +27,8 @@ from sequencing.train.checkpoint import (
     save_checkpoint,
 )
 from sequencing.train.loop import train
-from sequencing.train.session import Session, open_session
+from sequencing.train.opening import open_session
+from sequencing.train.session import Session
 from sequencing.train.update import update
 from sequencing.train_config import TrainConfig
 from sequencing_np.errors import UsageError

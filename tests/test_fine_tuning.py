@@ -14,7 +14,7 @@ from sequencing.run_config import RunConfig, read_run_config
 from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.loop import Interrupted, run, train
 from sequencing.train.losses import losses_of
-from sequencing.train.session import open_session
+from sequencing.train.opening import open_session
 from sequencing_np.errors import ConfigError, ModelError, SequencingError
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.translate import Translator

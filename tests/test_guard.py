@@ -17,7 +17,8 @@ from sequencing.train.checkpoint import latest_checkpoint, optimizer_arrays
 from sequencing.train.guard import RETURNS, Guard, move, spoil
 from sequencing.train.loop import Interrupted, run, train
 from sequencing.train.losses import Losses, losses_of
-from sequencing.train.session import Session, open_session
+from sequencing.train.opening import open_session
+from sequencing.train.session import Session
 from sequencing.train.tally import Tally
 from sequencing.train.update import update
 from sequencing.train_config import GuardConfig, TrainConfig

@@ -19,7 +19,8 @@ from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.loop import run, train
 from sequencing.train.losses import losses_of
 from sequencing.train.objectives import first_of_their_kind, step_losses
-from sequencing.train.session import Session, open_session
+from sequencing.train.opening import open_session
+from sequencing.train.session import Session
 from sequencing.train.settings import check_settings
 from sequencing.train.update import update
 from sequencing.train_config import ObjectiveConfig

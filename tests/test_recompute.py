@@ -10,7 +10,7 @@ from kill_loop import came_to
 from sequencing.recompute import recompute
 from sequencing.train.loop import train
 from sequencing.train.losses import losses_of
-from sequencing.train.session import open_session
+from sequencing.train.opening import open_session
 from sequencing.train.update import chance
 from small_runs import small
 

@@ -25,7 +25,7 @@ from sequencing.run_config import RunConfig, read_run_config
 from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.loop import Interrupted, run, train
 from sequencing.train.losses import losses_of
-from sequencing.train.session import open_session
+from sequencing.train.opening import open_session
 from sequencing.train.settings import FREE
 from sequencing_np.errors import ConfigError, DataError, SequencingError, UsageError
 from sequencing_np.manifest import check_manifest

@@ -104,7 +104,7 @@ from sequencing.loss import cross_entropy
 from sequencing.model import Model
 from sequencing.run_config import read_run_config
 from sequencing.train.loop import look
-from sequencing.train.session import open_session
+from sequencing.train.opening import open_session
 from sequencing.train.settings import check_settings
 from sequencing.train.update import update
 from sequencing_np.beam import BeamFeedBack

@@ -11,7 +11,8 @@ from torch.nn import functional
 from sequencing.train import losses
 from sequencing.train.loop import train
 from sequencing.train.losses import losses_of
-from sequencing.train.session import Session, open_session
+from sequencing.train.opening import open_session
+from sequencing.train.session import Session
 from sequencing_np.batch import Batch
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.feedback import TrainingFeedBack

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sequencing.train.session import Session, open_session
+from sequencing.train.opening import open_session
+from sequencing.train.session import Session
 from sequencing.train.update import PairwiseSum, chance, update
 from small_runs import EVERYTHING, small
 

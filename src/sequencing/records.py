@@ -155,9 +155,12 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """What stands in nested tables, by dotted names; a table that is empty stands for itself."""
-    if not isinstance(value, dict) or not value:
+    """What stands in nested tables and lists of tables, by dotted names; a table that is empty stands for itself."""
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            yield from leaves(item, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        for place, item in enumerate(value, 1):
+            yield from leaves(item, f"{path} {place}")
+    else:
         yield path, value
-        return
-    for name, item in value.items():
-        yield from leaves(item, f"{path}.{name}" if path else str(name))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,3 +122,29 @@ class Glossary:
     def wishes(self, line: str) -> Wishes:
         """What the answer to a line must say."""
         return Wishes(tuple(dict.fromkeys(self.forms[word] for word in self.pattern.findall(line))))
+
+
+class Asked:
+    """What is wished for each line, in their order; `finish` tells of wishes for which there was no line."""
+
+    def __init__(
+        self,
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        glossary: str | None = None,
+        file: str | None = None,
+    ) -> None:
+        self.always = Wishes(tuple((text,) for text in include), tuple(exclude))
+        self.glossary = Glossary.read(glossary) if glossary else Glossary([])
+        self.file = file
+        self.own = read_wishes(file) if file else repeat(Wishes())
+
+    def __call__(self, line: str) -> Wishes:
+        own = next(self.own, None)
+        if own is None:
+            raise DataError(f"{self.file}: has fewer lines than the input; give one for each, or an empty one")
+        return self.always.and_those(self.glossary.wishes(line)).and_those(own)
+
+    def finish(self) -> None:
+        if self.file and next(self.own, None) is not None:
+            raise DataError(f"{self.file}: has more lines than the input; give one for each, or an empty one")

@@ -16,8 +16,8 @@ from sequencing.inspection.search_tree import CUT, Tree
 from sequencing.inspection.sentence import Inspected, TextOf
 from sequencing.inspection.thumbnails import thumbnail_svg
 from sequencing.inspection.tree_picture import MOST_STEPS, tree_svg
+from sequencing.page.markup import rows_card, style, text
 from sequencing.plot import attention_svg, token_label
-from sequencing.prepare.report import rows_card, style, text
 
 DOUBTS = (0.9, 0.5, 0.1, 0.01)  # a token less likely than the n'th has at least n + 1 shades of doubt
 KINDS = {  # (who looks, at what) -> what it is called

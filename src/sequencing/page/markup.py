@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from html import escape
+from importlib.resources import files
 
 from sequencing.records import Record, visible
 
@@ -59,3 +60,21 @@ def bar(share: float, label: str) -> str:
 def setting(value: object) -> str:
     """A value of a configuration as people write it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def rows_card(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table in a card; nothing where there are no rows."""
+    if not rows:
+        return ""
+    first = "".join(f"<th>{text(cell)}</th>" for cell in head)
+    body = "".join(
+        f'<tr><th scope="row">{text(row[0])}</th>{"".join(f"<td>{text(cell)}</td>" for cell in row[1:])}</tr>'
+        for row in rows
+    )
+    return f'<div class="card"><table>{f"<tr>{first}</tr>" if head else ""}{body}</table></div>'
+
+
+def style() -> str:
+    """How all pages look: that of the page of a run."""
+    whole = files("sequencing").joinpath("report.html.tmpl").read_bytes().decode()
+    return whole.partition("<style>")[2].partition("</style>")[0]

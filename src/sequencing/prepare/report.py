@@ -6,15 +6,15 @@ Knows nothing of how the numbers came about.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from sequencing.page.markup import rows_card, style, text
 from sequencing.prepare.figures import KINDS, SIDES, quantile, total_of, words_of
 from sequencing.prepare.histogram import histogram_svg
-from sequencing.records import visible, write_json
+from sequencing.records import leaves, visible, write_json
 from sequencing_np.writing import atomic_write
 
 NAMED = 4  # corpora in the title
@@ -160,31 +160,9 @@ def page(report: Mapping[str, Any], configuration: Mapping[str, Any]) -> str:
         "lengths": "".join(figure(report, kind) for kind in KINDS),
         "table": rows_card(["", "mean", "median", "99 of 100", "longest"], length_rows(report)),
         "vocabularies": rows_card([], vocabulary_rows(report)),
-        "configuration": rows_card([], list(flat(configuration, ""))),
+        "configuration": rows_card([], list(leaves(configuration))),
     }
     return Template(files("sequencing.prepare").joinpath("report.html.tmpl").read_bytes().decode()).substitute(places)
-
-
-def style() -> str:
-    """That of the page of a run, so that both look alike."""
-    whole = files("sequencing").joinpath("report.html.tmpl").read_bytes().decode()
-    return whole.partition("<style>")[2].partition("</style>")[0]
-
-
-def text(value: object) -> str:
-    return escape(visible(str(value)))
-
-
-def rows_card(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in a card; nothing where there are no rows."""
-    if not rows:
-        return ""
-    first = "".join(f"<th>{text(cell)}</th>" for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{text(row[0])}</th>{"".join(f"<td>{text(cell)}</td>" for cell in row[1:])}</tr>'
-        for row in rows
-    )
-    return f'<div class="card"><table>{f"<tr>{first}</tr>" if head else ""}{body}</table></div>'
 
 
 def dropped_cards(report: Mapping[str, Any]) -> str:
@@ -208,15 +186,3 @@ def figure(report: Mapping[str, Any], kind: str) -> str:
     )
     picture = histogram_svg(f"{TITLES[kind]} of training pairs", sides)
     return f"<figure><figcaption><b>{TITLES[kind]}</b>{legend}</figcaption>{picture}</figure>"
-
-
-def flat(value: Any, path: str) -> Iterable[tuple[str, str]]:
-    """The values of nested tables and lists of tables with their dotted names."""
-    if isinstance(value, Mapping) and value:
-        for name, item in value.items():
-            yield from flat(item, f"{path}.{name}" if path else str(name))
-    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-        for place, item in enumerate(value, 1):
-            yield from flat(item, f"{path} {place}")
-    else:
-        yield path, value if isinstance(value, str) else str(value)

@@ -22,7 +22,8 @@ from sequencing.run_folder import ANSWERS
 from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.guard import RETURNS, THEN, check_weights, diverged
 from sequencing.train.memory import at_validation, enough_memory
-from sequencing.train.session import Session, open_session
+from sequencing.train.opening import open_session
+from sequencing.train.session import Session
 from sequencing.train.settings import begin_folder
 from sequencing.train.tally import Tally
 from sequencing.train.update import update

@@ -17,7 +17,6 @@ import optuna
 
 from sequencing.tuning.locks import Lock
 from sequencing.tuning.settings import Choices, Plan, Range
-from sequencing.tuning.toml import inline
 from sequencing_np.config import changes, to_dict
 from sequencing_np.errors import ConfigError, UsageError
 
@@ -147,43 +146,30 @@ def draw(journal: Journal) -> Any:
     )
     for trial in trials:
         beside.add_trial(trial)
-    beside.ask({key: distribution(part) for key, part in plan.space.items()})
+    beside.ask({key: DISTRIBUTIONS[type(part)](part) for key, part in plan.space.items()})
     drawn = beside.get_trials()[-1]
     parts = {"params": drawn.params, "distributions": drawn.distributions, "system_attrs": drawn.system_attrs}
     journal.study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING, **parts))
     return journal.trials()[-1]
 
 
-def labels(part: Choices) -> list[Any]:
-    """Choices as Optuna knows them: values as they are, or as text where some are lists or alike."""
-    simple = all(isinstance(value, str | bool | int | float) for value in part.choices)
-    if simple and len(set(part.choices)) == len(part.choices):
-        return list(part.choices)
-    return [inline(value) for value in part.choices]
-
-
 def chosen(plan: Plan, params: dict[str, Any]) -> dict[str, Any]:
     """The values of a trial, in the order of the space."""
-    values = {}
-    for key, part in plan.space.items():
-        value = params[key]
-        if isinstance(part, Choices):
-            values[key] = part.choices[labels(part).index(value)]
-        else:
-            values[key] = round(value, 12) if part.step else value  # 0.15, not 0.15000000000000002
-    return values
+    return {key: part.value(params[key]) for key, part in plan.space.items()}
 
 
-def distribution(part: Range | Choices) -> Any:
-    """The same for Optuna; the highest value is one that the steps reach."""
-    if isinstance(part, Choices):
-        return optuna.distributions.CategoricalDistribution(labels(part))
-    high = part.high
-    if part.step:
-        high = part.low + part.count() * part.step
+def whole_or_real(part: Range) -> Any:
+    """Numbers for Optuna; the highest value is one that the steps reach."""
+    high = part.low + part.count() * part.step if part.step else part.high
     if part.whole:
         return optuna.distributions.IntDistribution(int(part.low), int(high), part.log, int(part.step) or 1)
     return optuna.distributions.FloatDistribution(part.low, high, part.log, part.step or None)
+
+
+DISTRIBUTIONS: dict[type, Callable[[Any], Any]] = {
+    Range: whole_or_real,
+    Choices: lambda part: optuna.distributions.CategoricalDistribution(part.labels()),
+}
 
 
 def seed_of(plan: Plan, number: int) -> int:
@@ -197,7 +183,7 @@ def tpe(plan: Plan, number: int) -> Any:
 
 
 def grid(plan: Plan, number: int) -> Any:
-    points = {key: labels(part) if isinstance(part, Choices) else part.points() for key, part in plan.space.items()}
+    points = {key: part.labels() for key, part in plan.space.items()}
     return optuna.samplers.GridSampler(points, seed=plan.tune.seed)  # it goes by number: one seed for all trials
 
 

@@ -75,6 +75,24 @@ class Range:
         require(count < MOST_POINTS, f"{count + 1} values are too many for a grid; set a larger step")
         return [self.low + k * step if self.whole else round(self.low + k * step, 12) for k in range(count + 1)]
 
+    def labels(self) -> list[Any]:
+        """The values of a grid as Optuna knows them."""
+        return self.points()
+
+    def value(self, drawn: Any) -> Any:
+        """The setting of what Optuna drew: 0.15, not 0.15000000000000002."""
+        return round(drawn, 12) if self.step else drawn
+
+    def settled(self, found: Any, where: str) -> Range:
+        """In numbers of the kind that the setting has; ConfigError where it is no number."""
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            raise ConfigError(f"{where}: is no number; give choices = […]")
+        if isinstance(found, float):
+            return replace(self, low=float(self.low), high=float(self.high), step=float(self.step))
+        if self.whole and not isinstance(self.step, int):
+            raise ConfigError(f"{where}: step {self.step}: must be a whole number, as the setting is")
+        return self
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -93,6 +111,21 @@ class Choices:
 
     def points(self) -> list[Any]:
         return list(self.choices)
+
+    def labels(self) -> list[Any]:
+        """The choices as Optuna knows them: values as they are, or as text where some are lists or alike."""
+        simple = all(isinstance(value, str | bool | int | float) for value in self.choices)
+        if simple and len(set(self.choices)) == len(self.choices):
+            return list(self.choices)
+        return [inline(value) for value in self.choices]
+
+    def value(self, drawn: Any) -> Any:
+        """The setting that a label stands for."""
+        return self.choices[self.labels().index(drawn)]
+
+    def settled(self, found: Any, where: str) -> Choices:
+        """Any setting may be chosen from a list."""
+        return self
 
 
 Space = dict[str, Range | Choices]
@@ -197,10 +230,5 @@ def checked(plan: Plan, key: str, said: Any) -> Range | Choices:
             raise ConfigError(f"{where}: the value {inline(value)} does not fit: {error}") from None
         for name in key.split("."):
             found = found.get(name) if isinstance(found, dict) else None
-        if isinstance(part, Range) and (isinstance(found, bool) or not isinstance(found, int | float)):
-            raise ConfigError(f"{where}: is no number; give choices = […]")
-        if isinstance(part, Range) and isinstance(found, float):
-            part = replace(part, low=float(part.low), high=float(part.high), step=float(part.step))
-    if isinstance(part, Range) and part.whole and not isinstance(part.step, int):
-        raise ConfigError(f"{where}: step {part.step}: must be a whole number, as the setting is")
+        part = part.settled(found, where)
     return part

@@ -2,16 +2,15 @@
 
 import argparse
 from collections.abc import Iterator
-from itertools import repeat
 
 from sequencing_np.answers import Columns, JSONLines, Layout, NBest
 from sequencing_np.commands.ensemble import add_ensemble_options, load_together
 from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
 from sequencing_np.commands.streams import WINDOW, Lines, Passing, add_output_option, write_output
-from sequencing_np.errors import DataError, SearchError, UsageError
+from sequencing_np.errors import SearchError, UsageError
 from sequencing_np.search import SearchConfig
 from sequencing_np.translate import Translator
-from sequencing_np.wishes import Glossary, Wishes, read_wishes
+from sequencing_np.wishes import Asked
 
 EXAMPLES = """
 examples:
@@ -70,31 +69,10 @@ def add_wish_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--wishes", metavar="F", help=keys)
 
 
-class Asked:
-    """What is wished for each line, asked in their order; `finish` tells of wishes for which there was no line."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        always = arguments.include or (), arguments.exclude or ()
-        self.always = Wishes(tuple((text,) for text in always[0]), tuple(always[1]))
-        self.glossary = Glossary.read(arguments.glossary) if arguments.glossary else Glossary([])
-        self.file = arguments.wishes
-        self.own = read_wishes(self.file) if self.file else repeat(Wishes())
-
-    def __call__(self, line: str) -> Wishes:
-        own = next(self.own, None)
-        if own is None:
-            raise DataError(f"{self.file}: has fewer lines than the input; give one for each, or an empty one")
-        return self.always.and_those(self.glossary.wishes(line)).and_those(own)
-
-    def finish(self) -> None:
-        if self.file and next(self.own, None) is not None:
-            raise DataError(f"{self.file}: has more lines than the input; give one for each, or an empty one")
-
-
 def wishes_of(arguments: argparse.Namespace) -> Asked | None:
     """What is wished for; None where nothing is."""
-    given = (arguments.include, arguments.exclude, arguments.glossary, arguments.wishes)
-    return Asked(arguments) if any(given) else None
+    given = (arguments.include or [], arguments.exclude or [], arguments.glossary, arguments.wishes)
+    return Asked(*given) if any(given) else None
 
 
 def translate(translator: Translator, search: SearchConfig, arguments: argparse.Namespace) -> None:
