@@ -48,9 +48,9 @@ def word(chance: random.Random) -> str:
 
 
 @cache
-def reversing(kind: str, steps: int = 250) -> Translator:
-    """The model after so many steps, always the same."""
-    vocab = Vocab(list(LETTERS), "")
+def reversing(kind: str, steps: int = 250, known: str = LETTERS) -> Translator:
+    """The model after so many steps, always the same; letters that are not known are UNK on both sides."""
+    vocab = Vocab(list(known), "")
     torch.manual_seed(3)
     sizes = {"source_size": len(vocab), "target_size": len(vocab)}
     model = Model(model_config({**MODELS[kind], **sizes}, Origin("here")))

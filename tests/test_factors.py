@@ -299,6 +299,7 @@ def test_the_examples_of_the_page(tmp_path: Path) -> None:
     tables = [tomllib.loads(fence.body) for fence in fences(page) if fence.language == "toml"]
     configs = [build(VocabConfig, table["vocab"], Origin("docs/text.md"), ("vocab",)) for table in tables]
     said = [(config.source.tags, config.source.factors, config.source.columns) for config in configs]
-    assert said == [((), 0, 1), (("<2de>", "<2fr>"), 0, 1), ((), 2, 1), ((), 0, 2)]
+    assert said == [((), 0, 1), (("<2de>", "<2fr>"), 0, 1), ((), 2, 1), ((), 0, 2), ((), 0, 1)]
+    assert [config.source.reversed for config in configs] == [False] * 4 + [True]
     for field in dataclasses.fields(configs[0].source):
         assert f"`{field.name}`" in page.read_text("utf-8"), f"{field.name} is not on the page"

@@ -133,6 +133,7 @@ ANYTHING = {  # fields of which every value of their type may be, or is tried el
     "train.init.from_run", "train.init.freeze", "train.distill.teacher", "vocab.source.delimiter",
     "vocab.source.file", "train.device", "data.prepared", "train.objective.start", "train.objective.dropout",
     "train.objective.with_target", "train.teacher.two_passes",
+    "vocab.source.reversed",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from sentencepiece_models import BEGIN, model
 from sequencing_np.columns import ColumnsVocab
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.factors import FactoredVocab
+from sequencing_np.reversal import ReversedVocab
 from sequencing_np.subwords import BYTES, Subwords
 from sequencing_np.tokenizers.huggingface_vocab import import_tokenizer
 from sequencing_np.tokenizers.sentencepiece_vocab import import_model
@@ -315,6 +316,7 @@ EXAMPLES: dict[str, Vocabulary] = {
     "unigram with tags": Unigram([*BYTES, "ab", "a"], [*[None] * 257, -1.0], tags=["ab"]),
     "sentencepiece": import_model(PIECES, ["<a>", "<b>"]),
     "huggingface": import_tokenizer(TOKENIZER, ["<a>", "<b>"]),
+    "reversed": ReversedVocab(ColumnsVocab(build_vocab(["a b <a>", "ä"], tags=["<a>"]), 2)),
     "columns of characters": ColumnsVocab(Vocab(["a", " "], "", Special(4, 0, 3, 4)), 3),
 }
 PROBES = ["a b c", "ä \u2028 x", "", " ab  a ", '\t"\\</s> null']
@@ -330,7 +332,8 @@ def test_saved_is_loaded(example: str, tmp_path: Path) -> None:
     save_vocab(vocab, path)
     again = load_vocab(path)
     assert again.to_json() == vocab.to_json() and type(again) is type(vocab)
-    assert (again.tags, again.factor_sizes, again.columns) == (vocab.tags, vocab.factor_sizes, vocab.columns)
+    assert again.tags == vocab.tags and again.factor_sizes == vocab.factor_sizes
+    assert (again.columns, again.reversed) == (vocab.columns, vocab.reversed)
     assert [again.encode(probe) for probe in probes] == [vocab.encode(probe) for probe in probes]
     again = pickle.loads(pickle.dumps(vocab))  # as processes that share the work get it
     assert again.to_json() == vocab.to_json()

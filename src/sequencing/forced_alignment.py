@@ -18,6 +18,7 @@ from sequencing_np.batch import Batch, PadIds, in_order, length_batches, make_ba
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import SearchError, UsageError
 from sequencing_np.feedback import TrainingFeedBack
+from sequencing_np.reversal import reading_order
 from sequencing_np.translate import Translator, fitted
 
 
@@ -53,7 +54,7 @@ def align(
         found = []
         for row, alignment in zip(rows, weights, strict=True):
             source, target = lengths[row]
-            own = fitted(alignment[: target - 1], source)
+            own = fitted(alignment[: target - 1], source)[:, reading_order(translator.source_vocab, encoded[row][0])]
             found.append(None if np.isnan(own).any() else links(own, source - 1))
         groups.append((rows, found))
     return in_order(groups, len(pairs))

@@ -54,6 +54,13 @@ def load_translator(path: str | Path, device: str = "auto", checkpoint: str = "b
     return Translator(model, parts.source_vocab, parts.target_vocab, parts.limits)
 
 
+def check_processes(count: int, device: str) -> int:
+    """How many threads each of several processes may have. UsageError where they would share a GPU."""
+    if count > 1 and choose_device(device).type != "cpu":
+        raise UsageError(f"--processes {count}: they are for the cores of a CPU; add --device cpu, or leave it out")
+    return max(torch.get_num_threads() // max(count, 1), 1)
+
+
 def search_of(path: str | Path) -> SearchConfig:
     """The search settings that a run was configured with; the defaults for a bare model folder."""
     file = Path(path) / "config.json"

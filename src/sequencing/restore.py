@@ -185,7 +185,8 @@ def factor_values(vocab: Vocabulary) -> list[list[Hashable]]:
     if not vocab.factor_sizes:
         return []
     document = vocab.to_json()
-    document = document.get("each", document)  # where a line has several texts: the vocabulary of one
+    while "each" in document:  # where a line has several texts, or is read backwards: what is wrapped
+        document = document["each"]
     return [[*enumerate(BEFORE), *values] for values in document["factors"]]
 
 

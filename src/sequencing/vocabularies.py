@@ -16,6 +16,7 @@ from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.factors import FactoredVocab, FactorReader
 from sequencing_np.foreign import import_vocab, is_whole_vocab
 from sequencing_np.model import ModelConfig
+from sequencing_np.reversal import ReversedVocab
 from sequencing_np.vocab import Vocab, Vocabulary, build_vocab, read_vocab
 
 Lines = Callable[[], Iterator[str]]
@@ -104,10 +105,15 @@ def agreeing(vocab: Vocabulary, config: SideConfig) -> Vocabulary:
             vocab.sample("", config.dropout, Random(0))
         except ConfigError as error:
             raise ConfigError(f"{config.file}: {error}") from None
-    if vocab.columns not in (1, config.columns):
+    if vocab.columns != config.columns and (vocab.columns > 1 or vocab.reversed):
         raise ConfigError(
-            f"{config.file}: it is of lines of {vocab.columns} columns, columns is {config.columns}; "
+            f"{config.file}: it is of lines of {counted(vocab.columns)}, columns is {config.columns}; "
             f"set columns = {vocab.columns}, or give another file"
+        )
+    if vocab.reversed and not config.reversed:
+        raise ConfigError(
+            f"{config.file}: its texts are read backwards, reversed is false; set vocab.source.reversed = true, or "
+            "give another file"
         )
     return vocab
 
@@ -117,29 +123,35 @@ def in_columns(vocab: Vocabulary, columns: int) -> Vocabulary:
     return vocab if vocab.columns == columns else ColumnsVocab(vocab, columns)
 
 
+def as_source(vocab: Vocabulary, config: SideConfig) -> Vocabulary:
+    """The vocabulary of a source, made of that of one text where it is none yet: in columns, and read backwards."""
+    vocab = in_columns(vocab, config.columns)
+    return ReversedVocab(vocab) if config.reversed and not vocab.reversed else vocab
+
+
 def build_vocabularies(config: VocabConfig, corpus: Corpus) -> tuple[Vocabulary, Vocabulary]:
     """The vocabularies of source and target; the same one twice where they are joint.
 
     Where the source has factors, the joint one is that of the words.
     """
-    columns = config.source.columns
     if not config.joint:
-        source = in_columns(build_side(config.source, source_lines(corpus)), columns)
+        source = as_source(build_side(config.source, source_lines(corpus)), config.source)
         return source, build_side(config.target, target_lines(corpus))
     if config.target not in (SideConfig(), config.source):
         raise ConfigError("vocab.joint = true: one vocabulary, described by vocab.source; leave vocab.target out")
     if not config.source.factors:
         joint = build_side(config.source, both_sides(corpus))
-        if joint.columns > 1:
+        if joint.columns > 1 or joint.reversed:
+            form = f"of lines of {joint.columns} columns" if joint.columns > 1 else "of texts that are read backwards"
             raise ConfigError(
-                f"vocab.joint = true: {config.source.file} is of lines of {joint.columns} columns, which no target is; "
-                "give the vocabulary of one text, as the target's is"
+                f"vocab.joint = true: {config.source.file} is {form}, which no target is; give the vocabulary of one "
+                "text, as the target's is"
             )
-        return in_columns(joint, columns), joint
+        return as_source(joint, config.source), joint
     if config.source.file and is_whole_vocab(config.source.file):
         raise ConfigError("vocab.joint = true with factors: vocab.source.file must be lines of words, not .json")
     factored = build_factored(config.source, source_lines(corpus), target_lines(corpus))
-    return in_columns(factored, columns), factored.words
+    return as_source(factored, config.source), factored.words
 
 
 def with_symbols(encoder: Any, source: Vocabulary) -> Any:

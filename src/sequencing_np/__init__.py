@@ -20,6 +20,7 @@ _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "tokenizers.huggingface_vocab": ("HuggingFaceVocab",),
     "factors": ("FactoredVocab",),
     "columns": ("ColumnsVocab",),
+    "reversal": ("ReversedVocab",),
     "vocab": ("read_vocab", "save_vocab", "load_vocab"),
     "foreign": ("import_vocab",),
     "batch": ("Batch", "make_batch", "pad"),
@@ -50,6 +51,8 @@ _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "search": ("SearchConfig",),
     "translate": ("Translation", "Answer", "Scored", "Translator"),
     "ensemble": ("Ensemble", "join_models"),
+    "paragraphs": ("Splitting", "Paragraphs"),
+    "workers": ("Workers",),
 }  # fmt: skip
 
 __all__ = [name for names in _HOMES.values() for name in names]

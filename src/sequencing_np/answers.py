@@ -65,18 +65,29 @@ def best_of(translation: Translation) -> Answer:
 def hard_alignment(translation: Translation, answer: Answer) -> str:
     """Pairs `source-target` of token positions, from 0: for each target token the source token it looked at most.
 
-    The end symbols stand outside: a target token that looked at the source's end has no pair.
+    The end symbols stand outside: a target token that looked at the source's end has no pair. Where a source was taken
+    apart, the ends of its parts are not counted.
     """
     if answer.alignment is None:
         return ""
-    words = len(answer.tokens) - answer.finished
-    return links(answer.alignment[:words], len(translation.source_tokens) - 1)
+    found = []
+    source = target = 0
+    for part in translation.parts or (translation._replace(answers=[answer]),):
+        said = part.answers[0]
+        words, end = len(said.tokens) - said.finished, len(part.source_tokens) - 1
+        if said.alignment is not None:
+            found.append(links(said.alignment[:words], end, source, target))
+        source, target = source + end, target + words
+    return " ".join(filter(None, found))
 
 
-def links(alignment: np.ndarray, end: int) -> str:  # (T, S) -> T links at most
-    """`source-target` of each target token's largest weight, up to the source's end, which has no link."""
+def links(alignment: np.ndarray, end: int, source: int = 0, target: int = 0) -> str:  # (T, S) -> T links at most
+    """`source-target` of each target token's largest weight, up to the source's end, which has no link.
+
+    `source` and `target` are the positions of the first tokens.
+    """
     looked = alignment[:, : end + 1].argmax(axis=1)
-    return " ".join(f"{source}-{target}" for target, source in enumerate(looked) if source != end)
+    return " ".join(f"{source + to}-{target + at}" for at, to in enumerate(looked) if to != end)
 
 
 def decimal(value: float) -> str:

@@ -69,6 +69,7 @@ class BeamFeedBack:
         patience: float = 1.0,
         rules: Sequence[Rules] | None = None,
         alignments: bool = False,
+        no_unknown: bool = False,
     ) -> None:
         if size < 1 or not 1 <= n_best <= size:
             raise SearchError(f"beam size {size}, n_best {n_best}: size is 1 (greedy) or more, n_best 1 to size")
@@ -76,6 +77,7 @@ class BeamFeedBack:
             raise SearchError(f"patience {patience}: must be above 0 and at most 1000; 1 is usual")
         self.special, self.size, self.limits, self.n_best = special, size, limits, n_best
         self.ranking, self.patience, self.rules, self.alignments = ranking, patience, list(rules or ()), alignments
+        self.no_unknown = no_unknown
         self.steered = any(rules.steers for rules in self.rules)
 
     def start(self, arrays: Arrays, memory: Memory) -> Turn:
@@ -148,8 +150,8 @@ class BeamFeedBack:
         """What may not come next."""
         early = len(self.steps) < self.least[self.live]
         if not self.rules and (early.all() or not early.any()):
-            return banned_ids(self.special, bool(early.all()))
-        banned = banned_rows(self.special, size, np.repeat(early, self.scores.shape[1]))
+            return banned_ids(self.special, bool(early.all()), self.no_unknown)
+        banned = banned_rows(self.special, size, np.repeat(early, self.scores.shape[1]), self.no_unknown)
         for rules, state, row in zip(self.row_rules(), self.states, banned, strict=True) if self.rules else ():
             rules.forbid(state, row)
         return banned

@@ -32,12 +32,15 @@ KEYS = ("format", "kind", "columns", "each")
 class ColumnsVocab:
     """A vocabulary of lines of `columns` texts. Its ids, tags and factors are those of `each`, the one of a text."""
 
+    reversed: bool = False
+
     def __init__(self, each: Vocabulary, columns: int) -> None:
         if type(columns) is not int or columns < 2:
             raise DataError(f"the number of columns is {columns!r}; it must be 2 or more, one text needs no columns")
         self.each, self.columns = each, columns
         self.special, self.tokens = each.special, each.tokens
         self.tags, self.factor_sizes = each.tags, each.factor_sizes
+        self.delimiter, self.factor_separator = each.delimiter, each.factor_separator
 
     def __len__(self) -> int:
         return len(self.each)

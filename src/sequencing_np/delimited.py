@@ -33,6 +33,8 @@ class Vocab:
 
     factor_sizes: tuple[int, ...] = ()
     columns: int = 1
+    reversed: bool = False
+    factor_separator: str = ""
 
     def __init__(
         self,

@@ -99,7 +99,9 @@ class SideBySide:
     """
 
     def __init__(self, parts: Sequence[Vocabulary]) -> None:
-        self.parts, self.special, self.columns = list(parts), parts[0].special, parts[0].columns
+        self.parts, first = list(parts), parts[0]
+        self.special, self.columns, self.tags, self.reversed = first.special, first.columns, first.tags, first.reversed
+        self.delimiter, self.factor_separator = first.delimiter, first.factor_separator
         sizes = [len(part) * prod(part.factor_sizes) for part in parts]
         self.bounds = np.concatenate([[0], np.cumsum(sizes)])  # part k has the ids from bounds[k] to bounds[k + 1]
 

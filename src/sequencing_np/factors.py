@@ -37,10 +37,12 @@ class FactoredVocab:
     """A vocabulary of words, and the values of each factor. Its length is that of the words; its ids go beyond it."""
 
     columns: int = 1
+    reversed: bool = False
 
     def __init__(self, words: Vocab, factors: Sequence[Sequence[str]], separator: str = "|") -> None:
         check_separator(separator, words.delimiter)
         self.words, self.separator = words, separator
+        self.delimiter, self.factor_separator = words.delimiter, separator
         self.special, self.tokens, self.tags = words.special, words.tokens, words.tags
         self._values: list[list[str]] = []
         for number, values in enumerate(factors, start=1):

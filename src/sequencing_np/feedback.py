@@ -118,16 +118,18 @@ class Sampler:
         return Choice(ids, arrays.log_prob(logits[:, None], ids[:, None])[:, 0])
 
 
-def banned_ids(special: Special, before_end: bool) -> np.ndarray:
-    """Ids that no search may choose: PAD and BOS always, EOS while the answer is too short."""
+def banned_ids(special: Special, before_end: bool, no_unknown: bool = False) -> np.ndarray:
+    """Ids that no search may choose: PAD and BOS always, EOS while the answer is too short, UNK if it is not wanted."""
     ids = ({special.pad, special.bos} - {special.eos}) | ({special.eos} if before_end else set())
+    ids |= {special.unk} if no_unknown else set()
     return np.array(sorted(ids), dtype=np.int64)
 
 
-def banned_rows(special: Special, size: int, before_end: np.ndarray) -> np.ndarray:  # (R,) bool -> (R, V) bool
+def banned_rows(special: Special, size: int, before_end: np.ndarray, no_unknown: bool = False) -> np.ndarray:
+    # (R,) bool -> (R, V) bool
     """The same for each row of a batch, of a vocabulary of so many ids."""
     banned = np.zeros((len(before_end), size), dtype=bool)
-    banned[:, banned_ids(special, False)] = True
+    banned[:, banned_ids(special, False, no_unknown)] = True
     banned[before_end, special.eos] = True
     return banned
 
@@ -216,9 +218,10 @@ class SampleFeedBack:
         prefix: Sequence[Sequence[int]] | None = None,
         rules: Sequence[Rules] | None = None,
         alignments: bool = False,
+        no_unknown: bool = False,
     ) -> None:
         self.special, self.limits, self.pick, self.alignments = special, limits, pick, alignments
-        self.prefix, self.rules = prefix, list(rules or ())
+        self.prefix, self.rules, self.no_unknown = prefix, list(rules or ()), no_unknown
 
     def start(self, arrays: Arrays, memory: Memory) -> Turn:
         self.arrays = arrays
@@ -262,8 +265,8 @@ class SampleFeedBack:
         """What may not come next."""
         early = len(self.said) < self.least[self.live]
         if not self.rules and (early.all() or not early.any()):
-            return banned_ids(self.special, bool(early.all()))
-        banned = banned_rows(self.special, size, early)
+            return banned_ids(self.special, bool(early.all()), self.no_unknown)
+        banned = banned_rows(self.special, size, early, self.no_unknown)
         for row, sentence in enumerate(self.live) if self.rules else ():
             self.rules[sentence].forbid(self.states[sentence], banned[row])
         return banned

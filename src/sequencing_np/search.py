@@ -48,6 +48,7 @@ class SearchConfig:
     min_length: int = 0  # shortest answer in tokens
     min_ratio: float = 0.0  # the same, for each token of the source
     max_ratio: float = 0.0  # longest answer for each token of the source; 0: as in training
+    no_unknown: bool = False  # never say UNK
     mbr: str = NONE  # a row of UTILITIES: the answer that all candidates together find best
     candidates: int = 0  # of a sentence for mbr; 0: as many as the beam, or 32 draws
 
@@ -101,7 +102,7 @@ def feedback_of(
 ) -> FeedBack[list[list[Hypothesis]]]:  # keys (B,)
     """The feedback that a SearchConfig asks for; `own` are the model's limits, the keys are for draws."""
     limits = limits_of(search, own)
-    common: dict[str, Any] = {"rules": rules, "alignments": search.alignments}
+    common: dict[str, Any] = {"rules": rules, "alignments": search.alignments, "no_unknown": search.no_unknown}
     if search.sample:
         pick = Sampler(keys, search.temperature, search.top_k, search.top_p, search.min_p, search.epsilon)
         return SampleFeedBack(special, limits, pick=pick, **common)

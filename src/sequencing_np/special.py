@@ -33,6 +33,11 @@ class Vocabulary(Protocol):
     tags: tuple[str, ...]  # those of the tokens that are found first, wherever they stand
     factor_sizes: tuple[int, ...]  # values of each factor; then ids are above the number of tokens, see factors.py
     columns: int  # how many texts a line holds, with tabs between them, see columns.py
+    reversed: bool  # whether the ids of a text begin with its last token, see reversal.py
+    factor_separator: str  # what stands between a word and its factors; empty where there are none
+
+    @property
+    def delimiter(self) -> str | None: ...  # what stands between two tokens; None where they are pieces of words
 
     def __len__(self) -> int: ...
 

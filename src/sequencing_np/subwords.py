@@ -39,6 +39,9 @@ class Subwords:
 
     factor_sizes: tuple[int, ...] = ()
     columns: int = 1
+    reversed: bool = False
+    delimiter: None = None
+    factor_separator: str = ""
 
     def __init__(
         self,

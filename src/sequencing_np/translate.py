@@ -5,8 +5,10 @@ Works with a model of either floor. It knows which search is wanted (SearchConfi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -15,15 +17,18 @@ import numpy as np
 from sequencing_np.arrays import Arrays
 from sequencing_np.batch import PadIds, in_order, length_batches, make_batch, pad
 from sequencing_np.decode import Decoder, dynamic_decode
-from sequencing_np.errors import DataError
+from sequencing_np.errors import DataError, SearchError
 from sequencing_np.feedback import FeedBack, Hypothesis, TrainingFeedBack, mix, sentence_keys
 from sequencing_np.limits import Limits
 from sequencing_np.mbr import NONE, candidate_keys, groups, rank
 from sequencing_np.model import build_model
 from sequencing_np.model_folder import read_model_folder
+from sequencing_np.reversal import reading_order
 from sequencing_np.rules import Rules
 from sequencing_np.search import SearchConfig, feedback_of
 from sequencing_np.state import Memory, select
+from sequencing_np.streaming import Begun, in_windows
+from sequencing_np.unknown import check_levels, replaced, words_of
 from sequencing_np.vocab import Vocabulary
 from sequencing_np.weights import nest
 from sequencing_np.wishes import Wishes, rules_of
@@ -57,6 +62,7 @@ class Translation(NamedTuple):
     source: str
     source_tokens: list[str]  # the end symbol last
     answers: list[Answer]  # best first; none where the model answered NaN
+    parts: tuple[Translation, ...] = ()  # what was said to each part of it, where it was taken apart
 
     @property
     def text(self) -> str:
@@ -64,11 +70,22 @@ class Translation(NamedTuple):
         return self.answers[0].text if self.answers else ""
 
 
+Ask = Callable[
+    [Sequence[Sequence[int]], SearchConfig, np.ndarray, Sequence[Rules] | None], Callable[[], list[list[Hypothesis]]]
+]
+"""Takes a batch as `Translator.search` does; what it returns waits for the answer."""
+
+
 class Scored(NamedTuple):
     """How likely a given target is."""
 
     log_prob: float  # natural logarithm of the whole target, its end symbol included
     token_log_probs: list[float]
+
+
+def without_alignments(translation: Translation) -> Translation:
+    """For who did not ask for them."""
+    return translation._replace(answers=[answer._replace(alignment=None) for answer in translation.answers])
 
 
 def fitted(alignment: np.ndarray, length: int) -> np.ndarray:  # (T, S) -> (T, length)
@@ -105,6 +122,20 @@ class Translator:
     ) -> None:
         self.model, self.source_vocab, self.target_vocab = model, source_vocab, target_vocab
         self.limits = limits or Limits()
+        self.dictionary: Mapping[str, str] | None = None  # what replaces unknown tokens; None: they stay
+        self.ask: Ask = self.later  # who searches, and how many batches it takes beforehand
+        self.ahead = 0
+
+    def replace_unknown(self, dictionary: Mapping[str, str] = {}) -> None:
+        """From now on put a translation of the attended source word in the place of each UNK, or else that word."""
+        check_levels(self.source_vocab, self.target_vocab)
+        special = self.source_vocab.special
+        greedy = SearchConfig(beam=1, max_length=1, alignments=True)
+        found = self.search([[special.unk, *self.source_vocab.encode("")]], greedy, np.zeros(1, dtype=np.uint64))[0]
+        weights = found[0].alignment if found else None
+        if weights is not None and weights[0, 0] == weights[0, 1]:
+            raise SearchError("this model does not look at single source tokens, so no unknown token can be replaced")
+        self.dictionary = dictionary
 
     @classmethod
     def load(cls, folder: str | Path, dtype: Any = np.float32) -> Translator:
@@ -125,20 +156,36 @@ class Translator:
         `first` is the place of the first line in the text: draws depend on it. `wishes`, one for each line, say what
         the answer may and must say; where nothing that keeps them is found, there is no answer.
         """
+        return self.begin(lines, search, first, wishes).finish()
+
+    def begin(
+        self,
+        lines: Sequence[str],
+        search: SearchConfig = SearchConfig(),
+        first: int = 0,
+        wishes: Sequence[Wishes] | None = None,
+    ) -> Begun[Translation]:
+        """The same for later: who searches for this translator is asked, what it finds is said when it is finished."""
+        wanted = search if self.dictionary is None else replace(search, alignments=True)
         rules = self.rules(lines, wishes, search, first)
         encoded = [self.read(line, number) for number, line in enumerate(lines, first + 1)]
         asked = [row for row, line in enumerate(lines) if line.strip()]
         lengths = np.array([len(encoded[row]) for row in asked], dtype=np.int64)
         keys = sentence_keys(search.seed, first, len(lines))[asked]
-        groups = []
+        answers = []
         for positions in length_batches(lengths, max(search.batch_tokens // search.rows, 1)):
             rows = [asked[position] for position in positions]
             own = rules and [rules[row] for row in rows]
-            found = self.search([encoded[row] for row in rows], search, keys[positions], own)
-            groups.append((positions, found))
-        hypotheses: dict[int, list[Hypothesis]] = dict(zip(asked, in_order(groups, len(asked)), strict=True))
-        said = [self.say(line, encoded[row], hypotheses.get(row)) for row, line in enumerate(lines)]
-        return said if search.mbr == NONE else [agreed(translation, search) for translation in said]
+            answers.append((positions, self.ask([encoded[row] for row in rows], wanted, keys[positions], own)))
+
+        def finish() -> list[Translation]:
+            found = in_order(((positions, answer()) for positions, answer in answers), len(asked))
+            hypotheses: dict[int, list[Hypothesis]] = dict(zip(asked, found, strict=True))
+            said = [self.say(line, encoded[row], hypotheses.get(row)) for row, line in enumerate(lines)]
+            said = said if search.mbr == NONE else [agreed(each, search) for each in said]
+            return said if search.alignments else [without_alignments(each) for each in said]
+
+        return Begun(len(answers), finish)
 
     def stream(
         self,
@@ -151,11 +198,12 @@ class Translator:
 
         `wishes` is asked once for each line, in their order.
         """
-        lines = iter(lines)
-        first = 0
-        while part := list(islice(lines, window)):
-            yield from self.translate(part, search, first, wishes and [wishes(line) for line in part])
-            first += len(part)
+        places = count(0, window)  # of the first line of each window
+
+        def begin(part: list[str]) -> Begun[Translation]:
+            return self.begin(part, search, next(places), wishes and [wishes(line) for line in part])
+
+        return in_windows(lines, begin, window, self.ahead)
 
     def rules(
         self, lines: Sequence[str], wishes: Sequence[Wishes] | None, search: SearchConfig, first: int
@@ -178,6 +226,16 @@ class Translator:
             return self.source_vocab.encode(line)
         except DataError as error:
             raise DataError(f"line {number}: {error}") from None
+
+    def later(
+        self,
+        sources: Sequence[Sequence[int]],
+        search: SearchConfig,
+        keys: np.ndarray,
+        rules: Sequence[Rules] | None = None,
+    ) -> Callable[[], list[list[Hypothesis]]]:  # keys (B,)
+        """A search that is done when its answer is asked for."""
+        return partial(self.search, sources, search, keys, rules)
 
     def search(
         self,
@@ -205,14 +263,20 @@ class Translator:
 
     def say(self, line: str, ids: Sequence[int], hypotheses: list[Hypothesis] | None) -> Translation:
         """Hypotheses as text; None stands for a line that was not asked."""
-        pieces = self.source_vocab.pieces(line)
+        read = self.source_vocab.pieces(line)
+        ids = ids[: len(read)]  # of several models that read in their own ways the first one's
+        order = reading_order(self.source_vocab, ids)
+        pieces = [read[place] for place in order]
         if hypotheses is None:
             return Translation(line, pieces, [Answer("", 0.0, 0.0, [], [], None, True)])
         answers = []
         for found in hypotheses:
             tokens = self.target_vocab.tokens_of(found.tokens) + (["</s>"] if found.finished else [])
             text = self.target_vocab.decode(found.tokens)
-            alignment = fitted(found.alignment, len(ids)) if found.alignment is not None else None
+            alignment = fitted(found.alignment, len(ids))[:, order] if found.alignment is not None else None
+            if self.dictionary is not None and alignment is not None:
+                words = words_of(self.source_vocab, ids, pieces)
+                text = replaced(self.target_vocab, found.tokens, alignment, words, self.dictionary)
             rest = (found.token_log_probs, alignment, found.finished)
             answers.append(Answer(text, found.score, found.log_prob, tokens, *rest))
         return Translation(line, pieces, answers)

@@ -40,6 +40,9 @@ class Unigram:
 
     factor_sizes: tuple[int, ...] = ()
     columns: int = 1
+    reversed: bool = False
+    delimiter: None = None
+    factor_separator: str = ""
 
     def __init__(
         self,

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sequencing_np.bytestream import name_of
-from sequencing_np.columns import SINGLE, ColumnsVocab
 from sequencing_np.delimited import Vocab, build_vocab, room_for
 from sequencing_np.errors import ConfigError, DataError
+from sequencing_np.reversal import WRAPPED, ReversedVocab
 from sequencing_np.special import Special, Vocabulary, check_token
 from sequencing_np.text import read_lines
 from sequencing_np.writing import atomic_write
@@ -91,7 +91,7 @@ def vocab_lines(vocab: Vocab) -> Iterator[str]:
             yield token if count is None else f"{token}\t{count}"
 
 
-VOCABULARIES: dict[str, type[Vocabulary]] = {**SINGLE, "columns": ColumnsVocab}
+VOCABULARIES: dict[str, type[Vocabulary]] = {**WRAPPED, "reversed": ReversedVocab}
 
 
 def save_vocab(vocab: Vocabulary, path: str | os.PathLike[str]) -> None:

@@ -40,6 +40,15 @@ def load_all(arguments: argparse.Namespace) -> Translator:
     )
 
 
+def load_in_worker(arguments: argparse.Namespace, threads: int) -> Translator:
+    """The same for one of several processes, which has so many threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+    arguments.device = "cpu"
+    return load_all(arguments)
+
+
 def folder_of(run: str, arguments: argparse.Namespace) -> Path:
     """The folder of the model that was asked for."""
     from sequencing.loading import model_folder_of

@@ -1,8 +1,9 @@
 """Translate lines of text: one line out for each line in, blank for blank, in their order."""
 
 import argparse
+from functools import partial
 
-from sequencing.commands.model import add_device, add_run, load_all
+from sequencing.commands.model import add_device, add_run, load_all, load_in_worker
 from sequencing_np.commands.ensemble import add_ensemble_options
 from sequencing_np.commands.search import search_config
 from sequencing_np.commands.translate import add_options, translate
@@ -26,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from sequencing.loading import search_of
+    from sequencing.loading import check_processes, search_of
 
     search = search_config(search_of(arguments.run), arguments)
-    translate(load_all(arguments), search, arguments)
+    threads = check_processes(arguments.processes, arguments.device)
+    translate(load_all(arguments), search, arguments, partial(load_in_worker, arguments, threads))

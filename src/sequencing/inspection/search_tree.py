@@ -65,9 +65,9 @@ class Step(NamedTuple):
 class Watched:
     """Answers as the feedback inside, which searches for one sentence, and keeps the steps."""
 
-    def __init__(self, feedback: Any, special: Special, size: int) -> None:
+    def __init__(self, feedback: Any, special: Special, size: int, no_unknown: bool = False) -> None:
         self.feedback, self.size = feedback, size
-        self.banned = banned_ids(special, before_end=False)
+        self.banned = banned_ids(special, before_end=False, no_unknown=no_unknown)
         self.steps: list[Step] = []
 
     def start(self, arrays: Arrays, memory: Memory) -> Turn:
@@ -100,7 +100,7 @@ def search_tree(translator: Translator, source: Sequence[int], search: SearchCon
     """The search that the translator would do for a sentence (ids), as a tree."""
     special = translator.target_vocab.special
     feedback: Any = translator.feedback(search, np.zeros(1, dtype=np.uint64))
-    watched = Watched(feedback, special, search.beam)
+    watched = Watched(feedback, special, search.beam, search.no_unknown)
     ids = np.array([source], dtype=np.int64)
     with quiet():
         memory = translator.model.encode(ids, np.ones(ids.shape, dtype=bool))

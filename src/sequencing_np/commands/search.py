@@ -32,6 +32,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         "--max-ratio", type=float, metavar="X", help="tokens of the longest answer for each of the source"
     )
     group.add_argument("--min-ratio", type=float, metavar="X", help="tokens of the shortest, for each of the source")
+    group.add_argument("--no-unknown", action="store_true", default=None, help="never say the unknown token")
     group.add_argument("--batch-tokens", type=int, metavar="N", help="source tokens x beam searched at once")
 
 

@@ -1,15 +1,19 @@
 """Translate lines of text: one line out for each line in, blank for blank, in their order."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from sequencing_np.answers import Columns, JSONLines, Layout, NBest
 from sequencing_np.commands.ensemble import add_ensemble_options, load_together
 from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
 from sequencing_np.commands.streams import WINDOW, Lines, Passing, add_output_option, write_output
 from sequencing_np.errors import SearchError, UsageError
+from sequencing_np.paragraphs import TOO_LONG, Paragraphs, Splitting
 from sequencing_np.search import SearchConfig
 from sequencing_np.translate import Translator
+from sequencing_np.unknown import read_dictionary
 from sequencing_np.wishes import Asked
 
 EXAMPLES = """
@@ -30,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     search = search_config(SearchConfig(), arguments)
-    translate(load_together(arguments.model, arguments, Translator.load), search, arguments)
+    load = partial(load_together, arguments.model, arguments, Translator.load)
+    translate(load(), search, arguments, load)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_output_option(parser)
     window = f"lines sorted and searched together; 1 answers each line at once (default {WINDOW}, at a terminal 1)"
     parser.add_argument("--window", type=int, metavar="N", help=window)
+    processes = "processes that search, each with the model (default 1); the answers are the same"
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help=processes)
     group = parser.add_argument_group("what is written")
     group.add_argument(
         "--n-best", type=int, metavar="N", help="N answers a line, as `number ||| text ||| score`; at most the beam"
@@ -52,6 +59,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "target token looked at most); with --json the whole matrix, a row for each target token",
     )
     group.add_argument("--json", action="store_true", help="write one JSON object a line")
+    long = parser.add_argument_group("paragraphs and long lines")
+    long.add_argument(
+        "--split", action="store_true", help="translate each sentence of a line alone, and join them again"
+    )
+    long.add_argument("--longest", type=int, metavar="N", help="source tokens translated at once (default: any number)")
+    long.add_argument(
+        "--too-long", choices=TOO_LONG, help="what is done with more: split (default; the parts are joined) or refuse"
+    )
+    unknown = parser.add_argument_group("unknown words")
+    unknown.add_argument(
+        "--replace-unknown",
+        action="store_true",
+        help="write in the place of an unknown token the source word that it looked at most (words or characters)",
+    )
+    unknown.add_argument(
+        "--dictionary", metavar="F", help="lines of `source<tab>target`: the source word's translation instead"
+    )
     add_search_options(parser)
     add_wish_options(parser)
     add_sampling_options(parser)
@@ -75,18 +99,26 @@ def wishes_of(arguments: argparse.Namespace) -> Asked | None:
     return Asked(*given) if any(given) else None
 
 
-def translate(translator: Translator, search: SearchConfig, arguments: argparse.Namespace) -> None:
-    """Answer every line of the input. SearchError, after the last line, if some had no answer."""
+def translate(
+    translator: Translator, search: SearchConfig, arguments: argparse.Namespace, load: Callable[[], Translator]
+) -> None:
+    """Answer every line of the input; other processes `load` the model too, if several are asked for.
+
+    SearchError, after the last line, if some had no answer.
+    """
     layout = layout_of(arguments)
+    paragraphs = Paragraphs(translator, splitting_of(arguments))
+    prepare_unknown(translator, search, arguments)
     lines = Lines(arguments.input)
     window = (1 if lines.is_typed() else WINDOW) if arguments.window is None else arguments.window
-    if window < 1:
-        raise UsageError(f"--window {window}: must be 1 or more")
+    for name, value in (("window", window), ("processes", arguments.processes)):
+        if value < 1:
+            raise UsageError(f"--{name} {value}: must be 1 or more")
     unanswered: list[int] = []
     wishes = wishes_of(arguments)
 
     def said() -> Iterator[str]:
-        stream = Passing(arguments.output).each(translator.stream(lines, search, window, wishes))
+        stream = Passing(arguments.output).each(paragraphs.stream(lines, search, window, wishes))
         for number, translation in enumerate(stream):
             if not translation.answers:
                 unanswered.append(number + 1)
@@ -95,7 +127,8 @@ def translate(translator: Translator, search: SearchConfig, arguments: argparse.
         if wishes is not None:
             wishes.finish()
 
-    write_output(arguments.output, said())
+    with helped(translator, arguments, load):
+        write_output(arguments.output, said())
     if unanswered:
         first = ", ".join(map(str, unanswered[:3]))
         why, advice = "the model said NaN", "Look at the metrics of its training"
@@ -106,6 +139,44 @@ def translate(translator: Translator, search: SearchConfig, arguments: argparse.
             f"{len(unanswered)} of {lines.count} lines have no answer, as {why} (first: line {first}); they are empty. "
             + advice
         )
+
+
+def helped(
+    translator: Translator, arguments: argparse.Namespace, load: Callable[[], Translator]
+) -> AbstractContextManager[object]:
+    """Within this the translator has the processes that are asked for."""
+    if arguments.processes == 1:
+        return nullcontext()
+    from sequencing_np.workers import Workers  # not for who needs none
+
+    workers = Workers(arguments.processes, load, arguments.imports)
+    workers.help(translator)
+    return workers
+
+
+def splitting_of(arguments: argparse.Namespace) -> Splitting:
+    """What the options say of long lines."""
+    if arguments.too_long is not None and arguments.longest is None:
+        raise UsageError("--too-long says what is done with more tokens than --longest; add --longest")
+    if arguments.longest is not None and arguments.longest < 1:
+        raise UsageError(f"--longest {arguments.longest}: must be 1 or more")
+    splitting = Splitting(arguments.split, arguments.longest or 0, arguments.too_long or TOO_LONG[0])
+    if splitting.parts and arguments.n_best is not None:
+        raise UsageError(
+            f"--n-best {arguments.n_best}: lines that are translated in parts have one answer; leave it out"
+        )
+    return splitting
+
+
+def prepare_unknown(translator: Translator, search: SearchConfig, arguments: argparse.Namespace) -> None:
+    """Let the translator replace unknown tokens, if that is asked for."""
+    if not arguments.replace_unknown:
+        if arguments.dictionary is not None:
+            raise UsageError("--dictionary is an option of replacing unknown words; add --replace-unknown")
+        return
+    if search.no_unknown:
+        raise UsageError("--replace-unknown and --no-unknown: an answer without unknown tokens has none to replace")
+    translator.replace_unknown({} if arguments.dictionary is None else read_dictionary(arguments.dictionary))
 
 
 def layout_of(arguments: argparse.Namespace) -> Layout:

@@ -34,6 +34,9 @@ class SentencePieceVocab:
 
     factor_sizes: tuple[int, ...] = ()
     columns: int = 1
+    reversed: bool = False
+    delimiter: None = None
+    factor_separator: str = ""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         only_keys(document, KEYS, "the vocabulary")
