@@ -15,7 +15,8 @@ import math
 import os
 import random
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,11 +38,14 @@ from sequencing_np.positions import POSITIONS
 from sequencing_np.self_attention_decoder import MIXERS
 from sequencing_np.special import Special
 from sequencing_np.state import Memory
+from sequencing_np.vectors import EXTRA, VectorVocab, line_of
+from sequencing_np.vocab import Vocabulary
 from sequencing_np.weights import nest
 
 torch.set_num_threads(1)  # these models are tiny: threads would only wait for each other
 
 SPECIAL = Special(0, 1, 2, 3)
+VECTORS = VectorVocab.special
 TABLES: dict[str, Any] = {
     "cell": CELLS,
     "bridge": BRIDGES,
@@ -164,7 +168,12 @@ def architecture(index: int) -> ModelConfig:
         if "readout_size" in values["decoder"]:
             values["decoder"]["readout_size"] = width
         values["decoder"]["head_size"] = 2 * width if values["decoder"]["head"] == "relu" else width
+    words = values["share_embeddings"] or values["decoder"].get("copy") or index == 0  # the first one has plain words
+    values["source_vectors"] = not words and random.Random(f"vectors of {index}").random() < 0.6
     values["source_factors"] = random.Random(f"factors of {index}").choice([(), (), (), (3, 2), (5,)])
+    if values["source_vectors"]:
+        values["source_factors"] = ()
+        values["encoder"].update({"end": VECTORS.eos} if encoder == "several_sources" else {})
     return settled(values)
 
 
@@ -216,9 +225,9 @@ def model_on(index: int, floor: str) -> Any:
 
 
 class Sources(NamedTuple):
-    """A batch of source ids."""
+    """A batch of source ids, or of rows of numbers."""
 
-    ids: np.ndarray  # (B, S)
+    ids: np.ndarray  # (B, S) or (B, S, W)
     mask: np.ndarray  # (B, S)
 
 
@@ -230,7 +239,34 @@ def sources(config: ModelConfig, lengths: tuple[int, ...] = (7, 2, 5, 1), seed: 
         ids += config.source_size * chance.integers(0, math.prod(config.source_factors), ids.shape)
     mask = np.arange(max(lengths)) < np.array(lengths)[:, None]
     ids[np.arange(len(lengths)), np.array(lengths) - 1] = SPECIAL.eos
+    if config.source_vectors:
+        return vectors(config, ids == SPECIAL.eos, mask, chance)
     return Sources(np.where(mask, ids, SPECIAL.pad), mask)
+
+
+def vectors(config: ModelConfig, ends: np.ndarray, mask: np.ndarray, chance: np.random.Generator) -> Sources:
+    """Rows as a VectorVocab makes them: numbers and a one, or where a text ends a one at the last place."""
+    rows = chance.normal(size=(*mask.shape, config.source_size))
+    rows[..., -2:] = [1, 0]
+    rows[ends] = np.eye(config.source_size)[-1]
+    return Sources(rows * mask[..., None], mask)
+
+
+def with_padding(batch: Sources, count: int, fill: int = SPECIAL.pad) -> Sources:
+    """So many positions more at the right, which are not real."""
+    ids = [(0, 0), (0, count), *[(0, 0)] * (batch.ids.ndim - 2)]
+    return Sources(np.pad(batch.ids, ids, constant_values=fill), np.pad(batch.mask, ((0, 0), (0, count))))
+
+
+def source_side(config: ModelConfig, words: Vocabulary, lines: Sequence[str]) -> tuple[Vocabulary, list[str]]:
+    """A source vocabulary, and lines for it: those that are given, or vectors that differ where the lines do."""
+    if not config.source_vectors:
+        return words, list(lines)
+    numbers = config.source_size - EXTRA
+    vocab = VectorVocab(np.linspace(-1, 1, numbers).tolist(), np.linspace(1, 2, numbers).tolist())
+    rows = [[np.random.default_rng(zlib.crc32(word.encode())).normal(size=numbers) for word in line.split()]
+            for line in lines]  # fmt: skip
+    return vocab, [line_of(np.array(own)) if own else line for own, line in zip(rows, lines, strict=True)]
 
 
 class Case(NamedTuple):
@@ -279,3 +315,6 @@ def settings_of(config: ModelConfig) -> dict[str, Any]:
 
     walk(to_dict(config), "")
     return flat
+
+
+WORDS = [index for index in DRAWN if not architecture(index).source_vectors]  # those that read words

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from architectures import DRAWN, name_of
+from architectures import WORDS, name_of
 from sequencing.__main__ import main as upper_main
 from sequencing_np.__main__ import main
 from sequencing_np.batch import pad
@@ -21,12 +21,13 @@ from sequencing_np.feedback import TrainingFeedBack
 from sequencing_np.limits import Limits
 from sequencing_np.search import SearchConfig
 from sequencing_np.translate import Translator
+from sequencing_np.vectors import VectorVocab
 from sequencing_np.vocab import Vocab
 from table_decoder import SPECIAL, TableDecoder, random_table
 from test_translate import LINES, TableModel, agree, table_translator, translator, vocab
 from tiny_models import SOURCES, told, write_model
 
-TRIOS = [DRAWN[start : start + 18 : 7] for start in range(0, 21, 5)]  # of three families each
+TRIOS = [WORDS[start : start + 18 : 7] for start in range(0, 21, 5)]  # of three families each
 SEARCHES = [SearchConfig(beam=1, alignments=True), SearchConfig(beam=4, n_best=3)]
 TEXT = "ein zwei drei\n\nfünf und vier\nzwei\n"
 
@@ -44,7 +45,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("floor", ["numpy", "torch"])
-@pytest.mark.parametrize("index", DRAWN[::9], ids=name_of)
+@pytest.mark.parametrize("index", WORDS[::9], ids=name_of)
 def test_a_model_alone_or_twice_is_that_model(index: int, floor: str) -> None:
     alone = translator(index, floor)
     for search in SEARCHES:
@@ -193,6 +194,15 @@ def test_other_texts_a_line_are_refused() -> None:
     other = Translator(one.model, ColumnsVocab(one.source_vocab, 2), one.target_vocab)
     with pytest.raises(ModelError, match="runs/a and runs/b read 1 and 2 texts a line"):
         join_models([one, other], ["runs/a", "runs/b"])
+
+
+def test_other_vectors_are_refused() -> None:
+    one = translator(0)
+    same, other = (Translator(one.model, VectorVocab([mean], [1.0]), one.target_vocab) for mean in (0.0, 0.5))
+    join_models([same, same], ["runs/a", "runs/b"])
+    for second in (other, one):
+        with pytest.raises(ModelError, match="runs/a, runs/b: models of vectors decode together if they were taught"):
+            join_models([same, second], ["runs/a", "runs/b"])
 
 
 def test_modes_and_members_that_are_none() -> None:

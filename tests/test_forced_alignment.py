@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from architectures import DRAWN, architecture, name_of, torch_model
+from architectures import DRAWN, architecture, name_of, source_side, torch_model
 from reversing_model import MODELS, reversing, word, write_reversing
 from sequencing.__main__ import main
 from sequencing.forced_alignment import Look, align
@@ -67,18 +67,19 @@ def test_every_architecture_is_aligned_or_says_why_not(index: int) -> None:
     source, target = (Vocab(list("abcdefghijklmnopqrstuvwxyz"[: size - 4]), "") for size in (19, config.target_size))
     if config.encoder.type in ("several_sources", "characters_to_words") or config.source_factors:
         source = Vocab(list("abcdefghijklmno"), "")
-    translator = Translator(torch_model(index), source, target, Limits())
+    known, (five, one) = source_side(config, source, ["a b c d e", "c"] if config.source_vectors else ["abcde", "c"])
+    translator = Translator(torch_model(index), known, target, Limits())
     attention = getattr(config.decoder, "attention", None)
     blind = attention is None or attention.type == "summary"
     composed = () if blind else ("parallel", "hierarchical", "gated", "coarsest")
     blind = blind or (attention.type in composed and attention.each == "summary")
     if blind or (attention.type == "coarsest" and translator.model.encoder.sizes.others):
         with pytest.raises(SearchError, match="does not look at single source tokens"):
-            align(translator, [("abc", "ab")])
+            align(translator, [(five, "ab")])
         return
     for look in (Look(), Look(1), Look(1, 1)):
-        both = align(translator, [("abcde", "abab"), ("c", "a")], look)
-        assert both == [align(translator, [pair], look)[0] for pair in (("abcde", "abab"), ("c", "a"))]
+        both = align(translator, [(five, "abab"), (one, "a")], look)
+        assert both == [align(translator, [pair], look)[0] for pair in ((five, "abab"), (one, "a"))]
         links = [tuple(map(int, link.split("-"))) for link in (both[0] or "").split()]
         assert [target for _, target in links] == sorted({target for _, target in links})
         assert all(source < 5 and target < 4 for source, target in links)

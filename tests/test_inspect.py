@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from architectures import DRAWN, architecture, name_of, torch_model
+from architectures import DRAWN, architecture, name_of, source_side, torch_model
 from reversing_model import MODELS, reversing, write_reversing
 from sequencing.__main__ import main
 from sequencing.inspection.sentence import inspect_sentence
@@ -119,8 +119,10 @@ def test_every_architecture_can_be_inspected(index: int) -> None:
     config = architecture(index)
     letters = "abcdefghijklmnopqrstuvwxyz"
     source, target = (Vocab(list(letters[: size - 4]), "") for size in (19, config.target_size))
-    translator = Translator(torch_model(index), source, target, Limits(0, 5, 5))
-    found = inspect_sentence(translator, SearchConfig(beam=2), 1, "abcde", "ba")
+    asked = ["a b c d e" if config.source_vectors else "abcde"]
+    known, (line,) = source_side(config, source, asked)
+    translator = Translator(torch_model(index), known, target, Limits(0, 5, 5))
+    found = inspect_sentence(translator, SearchConfig(beam=2), 1, line, "ba")
     assert found.tree and found.answer and found.reference
     assert len(found.answer.told.chances) == len(found.answer.tokens)
     for look in found.answer.told.looks:

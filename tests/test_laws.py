@@ -27,6 +27,7 @@ from architectures import (
     settings_of,
     sources,
     torch_model,
+    with_padding,
 )
 from sequencing.model import Model as TorchModel
 from sequencing_np.attention import ATTENTIONS
@@ -119,6 +120,10 @@ def test_every_row_and_every_option_appears() -> None:
     for key in drawn[0]:
         if isinstance(drawn[0][key], bool):
             assert {settings[key] for settings in drawn if key in settings} == {True, False}, key
+
+
+def test_every_encoder_reads_vectors() -> None:
+    assert {architecture(index).encoder.type for index in DRAWN if architecture(index).source_vectors} == set(ENCODERS)
 
 
 @each_architecture
@@ -220,7 +225,7 @@ def test_padding_and_batch_mates_change_nothing(index: int, floor: str) -> None:
     if floor == "torch":
         searches = ["greedy", "beam average"]
     batch = sources(model.config, lengths, index)
-    filled = np.pad(batch.ids, ((0, 0), (0, 3)), constant_values=SPECIAL.unk), np.pad(batch.mask, ((0, 0), (0, 3)))
+    filled = with_padding(batch, 3, SPECIAL.unk)
     together = model.encode(*filled)
     targets = random_tokens(index, 3, 5)
     output = dynamic_decode(model.decoder, together, TrainingFeedBack(targets, SPECIAL))
@@ -244,7 +249,7 @@ def test_a_sentence_of_nothing_harms_nobody(index: int, floor: str) -> None:
     """G08: everything masked. The row gets an alignment of zeros, and the others what they get without it."""
     model = model_on(index, floor)
     batch = sources(model.config, (4, 2), index)
-    ids = np.concatenate([batch.ids, np.zeros((1, 4), dtype=np.int64)])
+    ids = np.concatenate([batch.ids, np.zeros_like(batch.ids[:1])])
     mask = np.concatenate([batch.mask, np.zeros((1, 4), dtype=bool)])
     with_it = dynamic_decode(model.decoder, model.encode(ids, mask), BEAMS["beam average"]())
     without = dynamic_decode(model.decoder, model.encode(*batch), BEAMS["beam average"]())

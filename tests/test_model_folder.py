@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from architectures import DRAWN, architecture, name_of, numpy_model, same, sources, torch_model
+from architectures import DRAWN, architecture, name_of, numpy_model, same, source_side, sources, torch_model
 from sequencing.loading import load_translator
 from sequencing_np.config import to_dict
 from sequencing_np.errors import ModelError, SequencingError
@@ -41,6 +41,7 @@ def parts(index: int, dtype: str = "float32") -> ModelFolder:
     source: Vocabulary = words
     if config.source_factors:
         source = FactoredVocab(words, [[f"f{value}" for value in range(2, size)] for size in config.source_factors])
+    source, _ = source_side(config, source, [])
     weights = {name: array.astype(dtype) for name, array in torch_model(index).weights().items()}
     return ModelFolder(config, LIMITS, source, target, weights)
 
@@ -80,6 +81,7 @@ def test_both_floors_load_it(index: int, tmp_path: Path) -> None:
     factors = "".join(f"|f{number}" for number, _ in enumerate(architecture(index).source_factors, start=2))
     lines = ["w4 w9 w5", "w12", "", "w7 w7 unknown w8 w6 w5 w11"]
     lines = [" ".join(f"{word}{factors}" for word in line.split()) for line in lines]
+    _, lines = source_side(architecture(index), Vocab([]), lines)
     search = SearchConfig(beam=3, n_best=2, max_length=6)
     ground = Translator.load(tmp_path / "model", np.float32).translate(lines, search)
     upper = load_translator(tmp_path / "model", "cpu").translate(lines, search)

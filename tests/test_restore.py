@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from architectures import DRAWN, architecture, name_of
+from architectures import DRAWN, architecture, name_of, source_side
 from sequencing.model import Model
 from sequencing.restore import Mismatch, Restored, Rows, optimistic_restore
 from sequencing_np.columns import ColumnsVocab
@@ -75,7 +75,8 @@ def numbered(count: int) -> Vocab:
 @pytest.mark.parametrize("index", DRAWN, ids=name_of)
 def test_every_architecture_is_itself(index: int, tmp_path: Path) -> None:
     parts = replace(architecture(index), source_factors=())
-    vocabs = numbered(parts.source_size), numbered(parts.target_size)
+    source, _ = source_side(parts, numbered(parts.source_size), [])
+    vocabs = source, numbered(parts.target_size)
     old = made(parts, 1)
     folder = stored(tmp_path / "old", *vocabs, old)
     total = sum(array.size for array in old.weights().values())

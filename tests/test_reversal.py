@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from architectures import DRAWN, architecture, model_on, name_of
+from architectures import WORDS, architecture, model_on, name_of
 from reversing_model import reversing, word
 from sequencing.__main__ import main as upper
 from sequencing.forced_alignment import align
@@ -86,7 +86,7 @@ def test_broken_documents() -> None:
             ReversedVocab.from_json({**document, **change})
     with pytest.raises(DataError, match="reversed already"):
         ReversedVocab(ReversedVocab(EACH["words"]))
-    assert set(VOCABULARIES) - set(WRAPPED) == {"reversed"}
+    assert set(VOCABULARIES) - set(WRAPPED) == {"reversed", "vectors"}, "vectors are read as they stand"
 
 
 # --- what a model is asked, and what is said of it ------------------------------------------------------------------
@@ -97,7 +97,7 @@ def vocab(size: int) -> Vocab:
 
 
 @pytest.mark.parametrize("floor", ["numpy", "torch"])
-@pytest.mark.parametrize("index", DRAWN[::11], ids=name_of)
+@pytest.mark.parametrize("index", WORDS[::11], ids=name_of)
 def test_as_the_same_model_with_a_turned_text(index: int, floor: str) -> None:
     """The answers to a text are those to the turned text; source tokens and attention are turned back."""
     config, model = architecture(index), model_on(index, floor)

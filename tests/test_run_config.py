@@ -37,7 +37,7 @@ SAMPLES: dict[str, Any] = {  # the setting that names a row -> the table
     "train.guard.on_spike": SPIKES,
     "train.guard.then": THEN,
     "vocab.source.level": dict.fromkeys(LEVELS),
-    "vocab.target.level": dict.fromkeys(LEVELS),
+    "vocab.target.level": dict.fromkeys(level for level in LEVELS if level != "vectors"),
     "search.length_penalty": LENGTH_PENALTIES,
     "search.mbr": {NONE: None, **UTILITIES},
 }

@@ -28,6 +28,7 @@ class Letters:
     """A vocabulary of single letters."""
 
     factor_sizes = ()
+    vector_size = 0
 
     def __init__(self, pad: int = 0) -> None:
         self.special = Special(pad, 1, 2, EOS)

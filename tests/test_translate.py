@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from architectures import DRAWN, architecture, model_on, name_of
+from architectures import DRAWN, architecture, model_on, name_of, source_side
 from sequencing_np.errors import ConfigError
 from sequencing_np.limits import Limits
 from sequencing_np.search import SearchConfig
@@ -28,7 +28,8 @@ def vocab(size: int) -> Vocab:
 
 def translator(index: int = 0, floor: str = "numpy", limits: Limits = LIMITS) -> Translator:
     config = architecture(index)
-    return Translator(model_on(index, floor), vocab(config.source_size), vocab(config.target_size), limits)
+    source, _ = source_side(config, vocab(config.source_size), [])
+    return Translator(model_on(index, floor), source, vocab(config.target_size), limits)
 
 
 class TableModel:
@@ -57,12 +58,13 @@ def test_in_any_batches(index: int, floor: str) -> None:
     searches = [SearchConfig(beam=1), SearchConfig(beam=3, n_best=3, alignments=True, alpha=0.5)]
     for search in searches if floor == "torch" else [*searches, SearchConfig(beam=2, length_penalty="gnmt", n_best=2)]:
         subject = translator(index, floor)
-        whole = subject.translate(LINES, search)
-        assert [found.source for found in whole] == LINES
-        single = [subject.translate([line], search)[0] for line in LINES]
-        turned = subject.translate(LINES[::-1], search)[::-1]
-        small = subject.translate(LINES, SearchConfig(**{**vars(search), "batch_tokens": 7}))
-        streamed = list(subject.stream(iter(LINES), search, window=2))
+        _, lines = source_side(architecture(index), Vocab([]), LINES)
+        whole = subject.translate(lines, search)
+        assert [found.source for found in whole] == lines
+        single = [subject.translate([line], search)[0] for line in lines]
+        turned = subject.translate(lines[::-1], search)[::-1]
+        small = subject.translate(lines, SearchConfig(**{**vars(search), "batch_tokens": 7}))
+        streamed = list(subject.stream(iter(lines), search, window=2))
         for found in (single, turned, small, streamed):
             agree(whole, found)
 
@@ -121,7 +123,7 @@ def test_batches_keep_to_their_budget() -> None:
 @pytest.mark.parametrize("index", DRAWN[::5], ids=name_of)
 def test_a_score_is_that_of_the_answer(index: int) -> None:
     subject = translator(index)
-    lines = [line for line in LINES if line.strip()]
+    _, lines = source_side(architecture(index), Vocab([]), [line for line in LINES if line.strip()])
     for found in subject.translate(lines, SearchConfig(beam=4, n_best=4)):
         for answer in found.answers:
             if answer.finished and "<unk>" not in answer.tokens:

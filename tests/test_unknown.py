@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from architectures import DRAWN, architecture, model_on, name_of
+from architectures import WORDS, architecture, model_on, name_of
 from reversing_model import LETTERS, reversing, word
 from sequencing.__main__ import main as upper
 from sequencing_np.__main__ import main as ground
@@ -79,7 +79,7 @@ def test_draws_without_unk(floor: str) -> None:
 
 
 @pytest.mark.parametrize("floor", ["numpy", "torch"])
-@pytest.mark.parametrize("index", DRAWN[::13], ids=name_of)
+@pytest.mark.parametrize("index", WORDS[::13], ids=name_of)
 def test_no_model_says_it(index: int, floor: str) -> None:
     config, model = architecture(index), model_on(index, floor)
     names = [Vocab([f"w{token}" for token in range(4, size)]) for size in (config.source_size, config.target_size)]
@@ -183,7 +183,7 @@ def test_levels_that_do_not_fit() -> None:
 
 
 @pytest.mark.parametrize("floor", ["numpy", "torch"])
-@pytest.mark.parametrize("index", DRAWN[::9], ids=name_of)
+@pytest.mark.parametrize("index", WORDS[::9], ids=name_of)
 def test_models_that_look_at_no_words(index: int, floor: str) -> None:
     config = architecture(index)
     looks = config.decoder.type != "fixed_vector" and config.decoder.attention.type != "summary"

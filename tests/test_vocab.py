@@ -19,6 +19,7 @@ from sequencing_np.subwords import BYTES, Subwords
 from sequencing_np.tokenizers.huggingface_vocab import import_tokenizer
 from sequencing_np.tokenizers.sentencepiece_vocab import import_model
 from sequencing_np.unigram import Unigram
+from sequencing_np.vectors import VectorVocab
 from sequencing_np.vocab import (
     LAYOUTS,
     VOCABULARIES,
@@ -317,10 +318,15 @@ EXAMPLES: dict[str, Vocabulary] = {
     "sentencepiece": import_model(PIECES, ["<a>", "<b>"]),
     "huggingface": import_tokenizer(TOKENIZER, ["<a>", "<b>"]),
     "reversed": ReversedVocab(ColumnsVocab(build_vocab(["a b <a>", "ä"], tags=["<a>"]), 2)),
+    "vectors": VectorVocab([0.5, 0.0], [1.0, 1 / 3]),
     "columns of characters": ColumnsVocab(Vocab(["a", " "], "", Special(4, 0, 3, 4)), 3),
 }
 PROBES = ["a b c", "ä \u2028 x", "", " ab  a ", '\t"\\</s> null']
 FACTORED_PROBES = ["a|X b|Y <a> c|new", "", "ä|Y \u2028|X", "<a><a>x|Y"]
+
+
+def encoded(vocab: Vocabulary, probes: list[str]) -> list[Any]:
+    return [np.array(vocab.encode(probe)).tolist() for probe in probes]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -329,15 +335,17 @@ def test_saved_is_loaded(example: str, tmp_path: Path) -> None:
     probes = FACTORED_PROBES if vocab.factor_sizes else PROBES
     if vocab.columns > 1:
         probes = ["\t".join(["a ä", " ", "<a>a"][: vocab.columns]), ""]
+    if vocab.vector_size:
+        probes = ["0.1 2; -3 1e-3", "", "1 2"]
     save_vocab(vocab, path)
     again = load_vocab(path)
     assert again.to_json() == vocab.to_json() and type(again) is type(vocab)
     assert again.tags == vocab.tags and again.factor_sizes == vocab.factor_sizes
     assert (again.columns, again.reversed) == (vocab.columns, vocab.reversed)
-    assert [again.encode(probe) for probe in probes] == [vocab.encode(probe) for probe in probes]
+    assert encoded(again, probes) == encoded(vocab, probes)
     again = pickle.loads(pickle.dumps(vocab))  # as processes that share the work get it
     assert again.to_json() == vocab.to_json()
-    assert [again.encode(probe) for probe in probes] == [vocab.encode(probe) for probe in probes]
+    assert encoded(again, probes) == encoded(vocab, probes)
     path.write_bytes(json.dumps(vocab.to_json()).encode())  # as other programs would write it
     assert load_vocab(path).to_json() == vocab.to_json()
 

@@ -147,7 +147,8 @@ class WordValuesEncoder(nn.Module):
     def __init__(self, config: WordValuesEncoderConfig, embedding: LookUpOp) -> None:
         super().__init__()
         self.embedding = embedding
-        self.values = LookUpOp(len(embedding.weight), config.value_size, config.embedding_dropout)
+        own_table = len(embedding.weight), config.value_size, config.embedding_dropout
+        self.values = LookUpOp(*own_table, vectors=embedding.vectors)
         self.reader = part_of("reader", config.reader)
         self.dropout = Dropout(config.reader.embedding_dropout)
         own = self.reader.sizes
@@ -157,5 +158,5 @@ class WordValuesEncoder(nn.Module):
     def forward(self, source: Tensor, mask: Tensor) -> Memory:  # (B, S), (B, S) -> Memory
         words = self.embedding.words(source)
         memory = self.reader.read(self.dropout(self.embedding(source)), mask, words)
-        memory = memory._replace(values=self.values(words) * mask[..., None])
+        memory = memory._replace(values=self.values(self.embedding.plain(source)) * mask[..., None])
         return composed_memory([memory], self.keys, memory.summary)

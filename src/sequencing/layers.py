@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from sequencing_np.vectors import EXTRA
+
 
 class Linear(nn.Linear):
     """nn.Linear with Glorot-uniform weights and a zero bias."""
@@ -127,20 +129,38 @@ class LookUpOp(nn.Module):
     """A row of the table for each id, with dropout; where words have factors, plus a row of each factor's table.
 
     Then an id is of mixed radix, the word first, and `factors` tells how many values each factor has.
+
+    With `vectors` rows of numbers are read (see `sequencing_np.vectors`): they are multiplied with the table, of which
+    the rows for their numbers begin so much smaller that a vector comes out as large as a word does.
     """
 
-    def __init__(self, count: int, size: int, dropout: float = 0.0, factors: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, count: int, size: int, dropout: float = 0.0, factors: tuple[int, ...] = (), vectors: bool = False
+    ) -> None:
         super().__init__()
+        self.vectors = vectors
         self.weight = nn.Parameter(torch.randn(count, size) * size**-0.5)
+        if vectors:
+            with torch.no_grad():
+                self.weight[: count - EXTRA] *= max(count - EXTRA, 1) ** -0.5
         self.factors = nn.ModuleList(LookUpOp(values, size) for values in factors)
         self.sizes = (count, *factors)
         self.dropout = Dropout(dropout)
 
     def words(self, ids: Tensor) -> Tensor:  # (...) -> (...)
-        """The words' own ids: what remains of ids that hold factors too."""
+        """The words' own ids: what remains of ids that hold factors too. The last number of a row is its id."""
+        if self.vectors:
+            return ids[..., -1].long()
         return ids % len(self.weight) if self.factors else ids
 
-    def forward(self, ids: Tensor) -> Tensor:  # (...) -> (..., E)
+    def plain(self, source: Tensor) -> Tensor:  # (...) -> (...)
+        """What another table reads that has no factors: the words, or rows of numbers as they are."""
+        return source if self.vectors else self.words(source)
+
+    def forward(self, ids: Tensor) -> Tensor:  # (...) or (..., V) -> (..., E)
+        if self.vectors:
+            with torch.autocast(ids.device.type, enabled=False):  # numbers that were measured stay in full
+                return self.dropout(ids.to(self.weight.dtype) @ self.weight)
         if not self.factors:
             return self.dropout(nn.functional.embedding(ids, self.weight))
         count, *sizes = self.sizes

@@ -44,7 +44,8 @@ class Model(nn.Module):
         check_copy(config)
         self.config = config
         encoder, decoder = config.encoder, config.decoder
-        source = LookUpOp(config.source_size, encoder.embedding_size, encoder.embedding_dropout, config.source_factors)
+        of_source = config.source_size, encoder.embedding_size, encoder.embedding_dropout
+        source = LookUpOp(*of_source, config.source_factors, config.source_vectors)
         target = LookUpOp(config.target_size, decoder.embedding_size, decoder.embedding_dropout)
         if config.share_embeddings:
             if source.weight.shape != target.weight.shape:
@@ -68,7 +69,10 @@ class Model(nn.Module):
         return self.decoder.arrays
 
     def encode(self, source: np.ndarray | Tensor, mask: np.ndarray | Tensor) -> Memory:  # (B, S), (B, S) -> Memory
-        """What the encoder says of a batch of ids; padding stands at the end and is false in the mask."""
+        """What the encoder says of a batch of ids; padding stands at the end and is false in the mask.
+
+        Where sources are vectors, of a batch of their rows (B, S, W).
+        """
         native = self.arrays.native
         memory: Memory = self.encoder(*(native(x) if isinstance(x, np.ndarray) else x for x in (source, mask)))
         return memory

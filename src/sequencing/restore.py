@@ -29,7 +29,9 @@ Shape = tuple[int, ...]
 SOURCE = ("encoder.embedding.weight", "encoder.values.weight")
 TARGET = ("decoder.embedding.weight", "decoder.head.output.weight", "decoder.head.output.bias")
 FACTOR = "encoder.embedding.factors.{}.weight"
-OF_THE_DATA = {"source_size", "target_size", "source_factors", "boundary", "end"}  # what vocabularies fill in
+OF_THE_DATA = {  # what vocabularies fill in
+    "source_size", "target_size", "source_factors", "source_vectors", "boundary", "end",
+}  # fmt: skip
 
 
 class Mismatch(NamedTuple):

@@ -94,6 +94,9 @@ class SideConfig:
         require(self.columns >= 1, f"columns {self.columns}: must be 1 (one text) or more")
         tab = self.columns > 1 and "\t" in self.separator
         require(not tab, f"columns {self.columns}: tabs stand between columns; set another delimiter of tokens")
+        plain = self.level != "vectors" or not (self.tags or self.columns > 1 or self.reversed)
+        without = "a line of numbers has no tags and no columns, and is read as it stands"
+        require(plain, f'level "vectors": {without}; leave tags, columns and reversed out')
         separates = bool(self.factor_separator) and not any(map(str.isspace, self.factor_separator))
         require(separates, f"factor_separator {self.factor_separator!r}: must be a text without white space")
         try:
@@ -112,7 +115,7 @@ class SideConfig:
         return {"words": " ", "delimited": self.delimiter}.get(self.level, "")
 
 
-LEVELS = ("words", "characters", "delimited", "subwords")
+LEVELS = ("words", "characters", "delimited", "subwords", "vectors")  # the last one of the source only
 ALGORITHMS = ("bpe", "unigram")  # byte pairs, or the unigram language model
 FACTORED = ("words", "delimited")  # those of which a token may have factors
 
@@ -132,6 +135,10 @@ class VocabConfig:
         require(columns == 1, f"target.columns {columns}: only a source can be several texts; leave it out")
         turned = self.target.reversed
         require(not turned, f"target.reversed {turned}: only a source can be read backwards; leave it out")
+        no_text = 'target.level "vectors": what is answered is text; vectors can be a source alone'
+        require(self.target.level != "vectors", no_text)
+        joint = self.joint and self.source.level == "vectors"
+        require(not joint, "joint: vectors have no vocabulary that text could share; leave joint out")
 
     @property
     def dropouts(self) -> tuple[float, float]:

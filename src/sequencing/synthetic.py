@@ -58,6 +58,11 @@ def form_of(translator: Translator, forward: bool, tag: str) -> Form:
             f"the model reads {translator.source_vocab.columns} texts a line, so it cannot make a source of a target; "
             "give a model that reads the target's language alone, or --forward"
         )
+    if not forward and translator.source_vocab.vector_size:
+        raise UsageError(
+            "the model reads vectors, so it cannot make a source of a target; give a model that reads the target's "
+            "language, or --forward"
+        )
     side = translator.source_vocab if forward else translator.target_vocab
     return Form(forward, tag and tag + separator(tag, side), translator.source_vocab.columns)
 

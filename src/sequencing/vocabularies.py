@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import chain
 from random import Random
 from typing import Any
 
-from sequencing.data.corpus import Corpus
+from sequencing.data.corpus import Corpus, Entry
 from sequencing.data.subword_training import train_subwords
 from sequencing.run_config import SideConfig, VocabConfig
 from sequencing_np.columns import TAB, ColumnsVocab, counted
@@ -17,6 +18,7 @@ from sequencing_np.factors import FactoredVocab, FactorReader
 from sequencing_np.foreign import import_vocab, is_whole_vocab
 from sequencing_np.model import ModelConfig
 from sequencing_np.reversal import ReversedVocab
+from sequencing_np.vectors import Spread, VectorVocab, parse_vectors
 from sequencing_np.vocab import Vocab, Vocabulary, build_vocab, read_vocab
 
 Lines = Callable[[], Iterator[str]]
@@ -105,6 +107,9 @@ def agreeing(vocab: Vocabulary, config: SideConfig) -> Vocabulary:
             vocab.sample("", config.dropout, Random(0))
         except ConfigError as error:
             raise ConfigError(f"{config.file}: {error}") from None
+    if bool(vocab.vector_size) != (config.level == "vectors"):
+        own, wanted = ("vectors", 'level = "vectors"') if vocab.vector_size else ("text", "another level, or no level")
+        raise ConfigError(f"{config.file}: is of {own}, level is {config.level!r}; set {wanted}, or give another file")
     if vocab.columns != config.columns and (vocab.columns > 1 or vocab.reversed):
         raise ConfigError(
             f"{config.file}: it is of lines of {counted(vocab.columns)}, columns is {config.columns}; "
@@ -115,6 +120,40 @@ def agreeing(vocab: Vocabulary, config: SideConfig) -> Vocabulary:
             f"{config.file}: its texts are read backwards, reversed is false; set vocab.source.reversed = true, or "
             "give another file"
         )
+    return vocab
+
+
+def build_vectors(corpus: Corpus) -> VectorVocab:
+    """What vectors are scaled by, from the source side; DataError, with file and line, where one is not in order."""
+    spread, size = Spread(), 0
+    for entry in corpus.entries():
+        with placed(entry):
+            vectors = parse_vectors(entry.source, size)
+        spread.add(vectors)
+        size = vectors.shape[1]
+    return spread.vocab()
+
+
+def check_vectors(vocab: Vocabulary, corpus: Corpus) -> None:
+    """DataError, with file and line, where a source is no sequence of vectors such as the vocabulary reads."""
+    for entry in corpus.entries() if vocab.vector_size else ():
+        with placed(entry):
+            vocab.encode(entry.source)
+
+
+@contextmanager
+def placed(entry: Entry) -> Iterator[None]:
+    """A context in which a DataError gets the file and the line of an entry."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{entry.file}:{entry.line}: {error}") from None
+
+
+def no_vectors(vocab: Vocabulary, config: SideConfig) -> Vocabulary:
+    """The vocabulary of a target; ConfigError where it is one of vectors."""
+    if vocab.vector_size:
+        raise ConfigError(f"{config.file}: is of vectors, and what is answered is text; give another file")
     return vocab
 
 
@@ -134,13 +173,15 @@ def build_vocabularies(config: VocabConfig, corpus: Corpus) -> tuple[Vocabulary,
 
     Where the source has factors, the joint one is that of the words.
     """
+    if config.source.level == "vectors" and not config.source.file:
+        return build_vectors(corpus), no_vectors(build_side(config.target, target_lines(corpus)), config.target)
     if not config.joint:
         source = as_source(build_side(config.source, source_lines(corpus)), config.source)
-        return source, build_side(config.target, target_lines(corpus))
+        return source, no_vectors(build_side(config.target, target_lines(corpus)), config.target)
     if config.target not in (SideConfig(), config.source):
         raise ConfigError("vocab.joint = true: one vocabulary, described by vocab.source; leave vocab.target out")
     if not config.source.factors:
-        joint = build_side(config.source, both_sides(corpus))
+        joint = no_vectors(build_side(config.source, both_sides(corpus)), config.source)
         if joint.columns > 1 or joint.reversed:
             form = f"of lines of {joint.columns} columns" if joint.columns > 1 else "of texts that are read backwards"
             raise ConfigError(
@@ -188,5 +229,10 @@ def completed(model: ModelConfig, source: Vocabulary, target: Vocabulary) -> Mod
     encoder = with_symbols(model.encoder, source)
     check_texts(encoder, source)
     return replace(
-        model, encoder=encoder, source_size=len(source), target_size=len(target), source_factors=source.factor_sizes
+        model,
+        encoder=encoder,
+        source_size=len(source),
+        target_size=len(target),
+        source_factors=source.factor_sizes,
+        source_vectors=bool(source.vector_size),
     )

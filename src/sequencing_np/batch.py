@@ -1,7 +1,8 @@
 """Rows of ids to padded arrays with masks, and rows to batches by token budget.
 
 Everything here is vectorised: no Python loop runs over tokens. Knows nothing of text, corpora or epochs; the padding
-id is an argument, and the masks (true on real tokens) are what keeps one sentence from another's padding.
+id is an argument, and the masks (true on real tokens) are what keeps one sentence from another's padding. Where a
+source is a sequence of vectors (vectors.py), each of its ids is a row of W numbers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 class Batch(NamedTuple):
     """Source and target sentences. A target ends with EOS and has no BOS: the feedback adds that."""
 
-    source: np.ndarray  # (B, S) int64
+    source: np.ndarray  # (B, S) int64, or (B, S, W) float32
     source_mask: np.ndarray  # (B, S) bool
     target: np.ndarray  # (B, T) int64
     target_mask: np.ndarray  # (B, T) bool
@@ -23,7 +24,7 @@ class Batch(NamedTuple):
 class Padded(NamedTuple):
     """One side of a batch."""
 
-    ids: np.ndarray  # (B, L) int64
+    ids: np.ndarray  # (B, L) int64, or (B, L, W) float32
     mask: np.ndarray  # (B, L) bool
 
 
@@ -37,7 +38,7 @@ class PadIds(NamedTuple):
 class Ragged(NamedTuple):
     """Rows of different lengths in one flat array: row r is `flat[offsets[r]:offsets[r + 1]]`."""
 
-    flat: np.ndarray  # (N,) ids
+    flat: np.ndarray  # (N,) ids, or (N, W) float32
     offsets: np.ndarray  # (R + 1,) int64
 
     @property
@@ -45,22 +46,25 @@ class Ragged(NamedTuple):
         """The number of ids in each row."""
         return np.diff(self.offsets)
 
-    def padded(self, rows: np.ndarray, pad_id: int) -> Padded:  # (B,) -> (B, L), (B, L)
+    def padded(self, rows: np.ndarray, pad_id: int) -> Padded:  # (B,) -> (B, L) or (B, L, W), (B, L)
         """The chosen rows, filled up at the right to the longest of them."""
         starts = self.offsets[rows]
         lengths = self.offsets[rows + 1] - starts
         columns = np.arange(lengths.max(initial=0))
         mask = columns < lengths[:, None]
-        ids = np.full(mask.shape, pad_id, dtype=np.int64)
+        width = self.flat.shape[1:]
+        ids = np.full((*mask.shape, *width), pad_id, dtype=self.flat.dtype if width else np.int64)
         if len(self.flat):
-            inside = self.flat.take(starts[:, None] + columns, mode="clip")
-            np.copyto(ids, inside, where=mask)
+            inside = self.flat.take(starts[:, None] + columns, axis=0, mode="clip")
+            np.copyto(ids, inside, where=mask[..., None] if width else mask)
         return Padded(ids, mask)
 
 
-def ragged(rows: Sequence[Sequence[int]]) -> Ragged:
-    """Rows of ids as one flat array."""
+def ragged(rows: Sequence[Sequence[int]] | Sequence[np.ndarray]) -> Ragged:
+    """Rows of ids, or of vectors, as one flat array."""
     lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    if rows and isinstance(rows[0], np.ndarray):
+        return Ragged(np.concatenate(rows), offsets_of(lengths))
     flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=int(lengths.sum()))
     return Ragged(flat, offsets_of(lengths))
 
@@ -86,7 +90,7 @@ def make_batch(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], pad_ids: Pa
 
 def padding_share(batch: Batch) -> float:
     """Which part of the batch's cells, source and target together, is padding."""
-    cells = batch.source.size + batch.target.size
+    cells = batch.source_mask.size + batch.target_mask.size
     tokens = int(batch.source_mask.sum()) + int(batch.target_mask.sum())
     return (cells - tokens) / cells if cells else 0.0
 

@@ -33,6 +33,7 @@ class ColumnsVocab:
     """A vocabulary of lines of `columns` texts. Its ids, tags and factors are those of `each`, the one of a text."""
 
     reversed: bool = False
+    vector_size: int = 0
 
     def __init__(self, each: Vocabulary, columns: int) -> None:
         if type(columns) is not int or columns < 2:

@@ -264,5 +264,5 @@ class WordValuesEncoder:
     def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
         words = self.embedding.words(source)
         memory = self.reader.read(self.embedding(source), mask, words)
-        memory = memory._replace(values=self.values(words) * mask[..., None])
+        memory = memory._replace(values=self.values(self.embedding.plain(source)) * mask[..., None])
         return composed_memory([memory], self.keys, memory.summary)

@@ -35,6 +35,7 @@ class Vocab:
     columns: int = 1
     reversed: bool = False
     factor_separator: str = ""
+    vector_size: int = 0
 
     def __init__(
         self,

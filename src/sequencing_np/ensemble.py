@@ -102,6 +102,7 @@ class SideBySide:
         self.parts, first = list(parts), parts[0]
         self.special, self.columns, self.tags, self.reversed = first.special, first.columns, first.tags, first.reversed
         self.delimiter, self.factor_separator = first.delimiter, first.factor_separator
+        self.vector_size = first.vector_size
         sizes = [len(part) * prod(part.factor_sizes) for part in parts]
         self.bounds = np.concatenate([[0], np.cumsum(sizes)])  # part k has the ids from bounds[k] to bounds[k + 1]
 
@@ -137,6 +138,8 @@ def join_models(translators: Sequence[Translator], names: Sequence[str], mean: s
             raise ModelError(f"{names[0]} and {name} read {counts}; models decode together if they read the same text")
     vocabs = [each.source_vocab for each in translators]
     alike = all(vocab.to_json() == vocabs[0].to_json() for vocab in vocabs[1:])
+    if not alike and any(vocab.vector_size for vocab in vocabs):
+        raise ModelError(f"{', '.join(names)}: models of vectors decode together if they were taught the same ones")
     apart = None if alike else SideBySide(vocabs)
     model = Ensemble([each.model for each in translators], mean, apart)
     source: Any = apart or first.source_vocab

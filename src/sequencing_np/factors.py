@@ -38,6 +38,7 @@ class FactoredVocab:
 
     columns: int = 1
     reversed: bool = False
+    vector_size: int = 0
 
     def __init__(self, words: Vocab, factors: Sequence[Sequence[str]], separator: str = "|") -> None:
         check_separator(separator, words.delimiter)

@@ -43,6 +43,8 @@ class LookUpOp:
 
     Then an id is of mixed radix, the word first (see factors.py). Sennrich and Haddow 2016, equation 5, put narrower
     vectors side by side; a sum of vectors of full width can say the same, each table keeping to columns of its own.
+
+    To look up is to multiply a one-hot row with the table, and rows of numbers (see vectors.py) are multiplied.
     """
 
     def __init__(self, *, weight: np.ndarray, factors: list[dict[str, np.ndarray]] | None = None) -> None:  # (V, E)
@@ -51,10 +53,19 @@ class LookUpOp:
         self.factors = [LookUpOp(**table, factors=None) for table in factors or []]
 
     def words(self, ids: np.ndarray) -> np.ndarray:  # (...) -> (...)
-        """The words' own ids: what remains of ids that hold factors too."""
+        """The words' own ids: what remains of ids that hold factors too. The last number of a row is its id."""
+        if ids.dtype.kind == "f":
+            return ids[..., -1].astype(np.int64)
         return ids % len(self.weight) if self.factors else ids
 
-    def __call__(self, ids: np.ndarray) -> np.ndarray:  # (...) -> (..., E)
+    def plain(self, source: np.ndarray) -> np.ndarray:  # (...) -> (...)
+        """What another table reads that has no factors: the words, or rows of numbers as they are."""
+        return source if source.dtype.kind == "f" else self.words(source)
+
+    def __call__(self, ids: np.ndarray) -> np.ndarray:  # (...) or (..., V) -> (..., E)
+        if ids.dtype.kind == "f":
+            flat = ids.reshape(-1, ids.shape[-1]).astype(self.weight.dtype, copy=False) @ self.weight
+            return flat.reshape(*ids.shape[:-1], -1)
         if not self.factors:
             return self.weight[ids]
         ids, words = np.divmod(ids, len(self.weight))

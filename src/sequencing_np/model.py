@@ -33,6 +33,7 @@ from sequencing_np.fixed_vector import FixedVectorDecoder, FixedVectorDecoderCon
 from sequencing_np.rnn_decoder import AttentionRNNDecoder, RNNDecoderConfig
 from sequencing_np.self_attention_decoder import SelfAttentionDecoder, SelfAttentionDecoderConfig
 from sequencing_np.state import Memory
+from sequencing_np.vectors import EXTRA
 
 ENCODERS: dict[str, Any] = {
     **READERS,
@@ -87,11 +88,16 @@ class ModelConfig:
     source_size: int = 0  # ids on the source side; the trainer fills it in from the vocabulary
     target_size: int = 0  # ids on the target side
     source_factors: tuple[int, ...] = ()  # values of each factor of the source; filled in as the sizes are
+    source_vectors: bool = False  # the source is no ids but rows of source_size numbers (vectors.py); filled in, too
 
     def __post_init__(self) -> None:
         require(min(self.source_factors, default=1) >= 1, f"source_factors {self.source_factors}: 1 value or more each")
         count = self.source_size * prod(self.source_factors)
         require(count <= LARGEST, f"source_factors {self.source_factors}: {count} source ids; at most {LARGEST}")
+        if self.source_vectors:
+            require(not self.source_factors, f"source_factors {self.source_factors}: vectors have no factors")
+            require(not self.share_embeddings, "share_embeddings: the source is vectors and has no table; leave it out")
+            require(self.source_size > EXTRA, f"source_size {self.source_size}: must be {EXTRA + 1} or more")
 
     @property
     def copies(self) -> bool:
@@ -136,6 +142,10 @@ def part_config(table: Mapping[str, type], part: Any, default: str, origin: Orig
 def check_copy(config: ModelConfig) -> None:
     """ConfigError where a decoder copies ids that mean something else on its side."""
     require(
+        not (config.copies and config.source_vectors),
+        "copy: the source is vectors, and they cannot be copied into a text; set decoder.copy = false",
+    )
+    require(
         not config.copies or config.source_size == config.target_size,
         f"copy: {config.source_size} source ids and {config.target_size} target ids; copying needs one vocabulary for "
         "both sides: set vocab.joint = true, or decoder.copy = false",
@@ -164,7 +174,10 @@ class Model:
         require(factors == wanted, f"factor tables of shapes {factors}, the configuration says {wanted}")
 
     def encode(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
-        """What the encoder says of a batch of ids; padding stands at the end and is false in the mask."""
+        """What the encoder says of a batch of ids; padding stands at the end and is false in the mask.
+
+        Where sources are vectors, of a batch of their rows (B, S, W).
+        """
         memory: Memory = self.encoder(source, mask)
         return memory
 
@@ -185,7 +198,8 @@ def build_model(config: ModelConfig, weights: dict[str, Any]) -> Model:
     check_rows(config)
     try:
         model = Model(config, **weights)
-        memory = model.encode(np.zeros((1, 1), dtype=np.int64), np.ones((1, 1), dtype=bool))
+        row = np.zeros((1, 1, config.source_size)) if config.source_vectors else np.zeros((1, 1), dtype=np.int64)
+        memory = model.encode(row, np.ones((1, 1), dtype=bool))
         output, _ = model.decoder.step(np.zeros((1, 1), dtype=np.int64), model.decoder.start(memory))
     except (TypeError, KeyError, ValueError, IndexError, AttributeError, ConfigError) as error:
         raise ModelError(

@@ -58,6 +58,10 @@ def read_model_folder(folder: str | Path) -> ModelFolder:
                 f"{folder / name}: factors of {list(vocab.factor_sizes)} values, the model has {list(factors)}; it "
                 "belongs to another model"
             )
+    for vocab, vectors, name in zip((source, target), (config.source_vectors, False), VOCABULARIES, strict=True):
+        if bool(vocab.vector_size) != vectors:
+            own, read = ("text", "vectors") if vectors else ("vectors", "text")
+            raise ModelError(f"{folder / name}: is of {own}, on this side the model has {read}; it is another model's")
     weights = read_safetensors(folder / WEIGHTS)
     for name, array in weights.items():
         if not np.isfinite(array).all():

@@ -159,6 +159,8 @@ class Paragraphs:
 
 def whole_only(source: Vocabulary) -> str:
     """Why a source cannot be taken apart; empty where it can."""
+    if source.vector_size:
+        return "a source is a sequence of vectors, which cannot be split"
     if source.columns > 1:
         return f"a source is {source.columns} texts with tabs between, which cannot be split"
     if source.factor_separator:

@@ -42,6 +42,7 @@ class ReversedVocab:
     """
 
     reversed: bool = True
+    vector_size: int = 0
 
     def __init__(self, each: Vocabulary) -> None:
         if each.reversed:

@@ -39,6 +39,8 @@ class Vocabulary(Protocol):
     @property
     def delimiter(self) -> str | None: ...  # what stands between two tokens; None where they are pieces of words
 
+    vector_size: int  # how many numbers a vector of the source has, see vectors.py; 0: its tokens have ids
+
     def __len__(self) -> int: ...
 
     def encode(self, text: str, bos: bool = False) -> list[int]: ...

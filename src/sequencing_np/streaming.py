@@ -12,6 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from sequencing_np.errors import SequencingError
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -22,9 +23,7 @@ class Begun(NamedTuple, Generic[T]):
     finish: Callable[[], list[T]]  # waits for all of it
 
 
-def in_windows(
-    lines: Iterable[str], begin: Callable[[list[str]], Begun[T]], window: int, ahead: int = 0
-) -> Iterator[T]:
+def in_windows(lines: Iterable[S], begin: Callable[[list[S]], Begun[T]], window: int, ahead: int = 0) -> Iterator[T]:
     """What comes of lines, `window` of them at a time; `ahead` others are begun while some wait, if it is not 0.
 
     So there are two windows at once or more, until they are `ahead` batches; but a line that stands in a window of its

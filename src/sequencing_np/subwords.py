@@ -42,6 +42,7 @@ class Subwords:
     reversed: bool = False
     delimiter: None = None
     factor_separator: str = ""
+    vector_size: int = 0
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """Text in, text out: sentences are sorted by length, searched in batches and given back in their order.
 
+What goes in may be sequences of vectors, as lines of numbers or as arrays (T, D), where the model was taught those.
 Works with a model of either floor. It knows which search is wanted (SearchConfig), not how one goes.
 """
 
@@ -29,6 +30,7 @@ from sequencing_np.search import SearchConfig, feedback_of
 from sequencing_np.state import Memory, select
 from sequencing_np.streaming import Begun, in_windows
 from sequencing_np.unknown import check_levels, replaced, words_of
+from sequencing_np.vectors import Source, is_blank, shown
 from sequencing_np.vocab import Vocabulary
 from sequencing_np.weights import nest
 from sequencing_np.wishes import Wishes, rules_of
@@ -59,7 +61,7 @@ class Answer(NamedTuple):
 class Translation(NamedTuple):
     """What is said to one line."""
 
-    source: str
+    source: str  # the line; of an array how many vectors it holds
     source_tokens: list[str]  # the end symbol last
     answers: list[Answer]  # best first; none where the model answered NaN
     parts: tuple[Translation, ...] = ()  # what was said to each part of it, where it was taken apart
@@ -146,7 +148,7 @@ class Translator:
 
     def translate(
         self,
-        lines: Sequence[str],
+        lines: Sequence[Source],
         search: SearchConfig = SearchConfig(),
         first: int = 0,
         wishes: Sequence[Wishes] | None = None,
@@ -160,7 +162,7 @@ class Translator:
 
     def begin(
         self,
-        lines: Sequence[str],
+        lines: Sequence[Source],
         search: SearchConfig = SearchConfig(),
         first: int = 0,
         wishes: Sequence[Wishes] | None = None,
@@ -169,7 +171,7 @@ class Translator:
         wanted = search if self.dictionary is None else replace(search, alignments=True)
         rules = self.rules(lines, wishes, search, first)
         encoded = [self.read(line, number) for number, line in enumerate(lines, first + 1)]
-        asked = [row for row, line in enumerate(lines) if line.strip()]
+        asked = [row for row, line in enumerate(lines) if not is_blank(line)]
         lengths = np.array([len(encoded[row]) for row in asked], dtype=np.int64)
         keys = sentence_keys(search.seed, first, len(lines))[asked]
         answers = []
@@ -189,10 +191,10 @@ class Translator:
 
     def stream(
         self,
-        lines: Iterable[str],
+        lines: Iterable[Source],
         search: SearchConfig = SearchConfig(),
         window: int = 4096,
-        wishes: Callable[[str], Wishes] | None = None,
+        wishes: Callable[[Source], Wishes] | None = None,
     ) -> Iterator[Translation]:
         """The same for any number of lines in bounded memory: `window` of them are sorted and searched together.
 
@@ -200,13 +202,13 @@ class Translator:
         """
         places = count(0, window)  # of the first line of each window
 
-        def begin(part: list[str]) -> Begun[Translation]:
+        def begin(part: list[Source]) -> Begun[Translation]:
             return self.begin(part, search, next(places), wishes and [wishes(line) for line in part])
 
         return in_windows(lines, begin, window, self.ahead)
 
     def rules(
-        self, lines: Sequence[str], wishes: Sequence[Wishes] | None, search: SearchConfig, first: int
+        self, lines: Sequence[Source], wishes: Sequence[Wishes] | None, search: SearchConfig, first: int
     ) -> list[Rules] | None:
         """The rules of lines; None where there are none. A DataError tells the line."""
         if wishes is None and not search.no_repeats:
@@ -220,10 +222,12 @@ class Translator:
                     raise DataError(f"line {number}: what must be said is found by a beam of 2 or more, not greedily")
         return rules_of(wishes, self.target_vocab, search.no_repeats)
 
-    def read(self, line: str, number: int) -> list[int]:
+    def read(self, line: Source, number: int) -> list[int]:
         """The ids of a line; a DataError tells its number."""
         try:
-            return self.source_vocab.encode(line)
+            if not isinstance(line, str) and not self.source_vocab.vector_size:
+                raise DataError(f"an {type(line).__name__}; the model reads text")
+            return self.source_vocab.encode(line)  # type: ignore[arg-type]
         except DataError as error:
             raise DataError(f"line {number}: {error}") from None
 
@@ -261,9 +265,10 @@ class Translator:
         """The feedback that a SearchConfig asks for, with this model's end symbol and limits."""
         return feedback_of(search, self.target_vocab.special, self.limits, keys, rules)
 
-    def say(self, line: str, ids: Sequence[int], hypotheses: list[Hypothesis] | None) -> Translation:
+    def say(self, line: Source, ids: Sequence[int], hypotheses: list[Hypothesis] | None) -> Translation:
         """Hypotheses as text; None stands for a line that was not asked."""
-        read = self.source_vocab.pieces(line)
+        read = self.source_vocab.pieces(line)  # type: ignore[arg-type]
+        line = line if isinstance(line, str) else shown(line, self.source_vocab)
         ids = ids[: len(read)]  # of several models that read in their own ways the first one's
         order = reading_order(self.source_vocab, ids)
         pieces = [read[place] for place in order]
@@ -281,7 +286,7 @@ class Translator:
             answers.append(Answer(text, found.score, found.log_prob, tokens, *rest))
         return Translation(line, pieces, answers)
 
-    def score(self, pairs: Sequence[tuple[str, str]], batch_tokens: int = 4096, first: int = 0) -> list[Scored]:
+    def score(self, pairs: Sequence[tuple[Source, str]], batch_tokens: int = 4096, first: int = 0) -> list[Scored]:
         """How likely the model finds each target of (source, target) pairs, in their order.
 
         `first` is the place of the first pair in the text, for errors that tell its line.

@@ -43,6 +43,7 @@ class Unigram:
     reversed: bool = False
     delimiter: None = None
     factor_separator: str = ""
+    vector_size: int = 0
 
     def __init__(
         self,

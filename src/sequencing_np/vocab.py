@@ -15,6 +15,7 @@ from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.reversal import WRAPPED, ReversedVocab
 from sequencing_np.special import Special, Vocabulary, check_token
 from sequencing_np.text import read_lines
+from sequencing_np.vectors import VectorVocab
 from sequencing_np.writing import atomic_write
 
 __all__ = [
@@ -91,7 +92,7 @@ def vocab_lines(vocab: Vocab) -> Iterator[str]:
             yield token if count is None else f"{token}\t{count}"
 
 
-VOCABULARIES: dict[str, type[Vocabulary]] = {**WRAPPED, "reversed": ReversedVocab}
+VOCABULARIES: dict[str, type[Vocabulary]] = {**WRAPPED, "reversed": ReversedVocab, "vectors": VectorVocab}
 
 
 def save_vocab(vocab: Vocabulary, path: str | os.PathLike[str]) -> None:

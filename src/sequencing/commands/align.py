@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from itertools import islice
 
 from sequencing.commands.model import add_device, add_run, load
-from sequencing_np.commands.streams import WINDOW, ParallelLines, Passing, add_output_option, write_output
+from sequencing_np.commands.streams import MAX_BYTES, WINDOW, ParallelLines, Passing, add_output_option, write_output
 from sequencing_np.errors import SearchError, UsageError
 from sequencing_np.search import SearchConfig
+from sequencing_np.vectors import longest_line
 
 EXAMPLES = """
 examples:
@@ -37,11 +38,11 @@ def run(arguments: argparse.Namespace) -> None:
     for name in ("layer", "head", "batch_tokens"):
         if (value := getattr(arguments, name)) is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be 1 or more")
-    pairs = ParallelLines([arguments.source, arguments.target])
     from sequencing.forced_alignment import Look, align, chosen_layer
 
     translator, look = load(arguments), Look(arguments.layer or 0, arguments.head or 0)
     chosen_layer(translator, look)
+    pairs = ParallelLines([arguments.source, arguments.target], longest_line(translator.source_vocab, MAX_BYTES))
     lost: list[int] = []
 
     def said() -> Iterator[str]:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from sequencing.commands.model import add_device, add_run, folder_of, load
 from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
-from sequencing_np.commands.streams import WINDOW, Lines, Passing, add_output_option, write_output
+from sequencing_np.commands.streams import MAX_BYTES, WINDOW, Lines, Passing, add_output_option, write_output
 from sequencing_np.config import to_dict
 from sequencing_np.errors import SearchError, UsageError
 from sequencing_np.manifest import check_manifest
+from sequencing_np.vectors import longest_line
 
 EXAMPLES = """
 examples:
@@ -49,7 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
     search = search_config(search_of(arguments.run), arguments)
     translator = load(arguments)
     form = form_of(translator, arguments.forward, arguments.tag)
-    lines, passing = Lines(arguments.input), Passing(arguments.output)
+    longest = longest_line(translator.source_vocab, MAX_BYTES)
+    lines, passing = Lines(arguments.input, longest), Passing(arguments.output)
     unanswered: list[int] = []
 
     def windows(rest: Iterator[str], first: int) -> Iterator[Made]:

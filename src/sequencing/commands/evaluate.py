@@ -12,8 +12,11 @@ from sequencing.commands.model import add_device, add_run, load_all
 from sequencing.data.corpus import Corpus, References, read_references
 from sequencing_np.commands.ensemble import add_ensemble_options
 from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
-from sequencing_np.commands.streams import ParallelLines, write_output
+from sequencing_np.commands.streams import MAX_BYTES, ParallelLines, write_output
 from sequencing_np.errors import DataError, SearchError, UsageError
+from sequencing_np.text import MAX_BYTES as CORPUS_BYTES
+from sequencing_np.vectors import longest_line
+from sequencing_np.vocab import Vocabulary
 from sequencing_np.writing import single_line
 
 EXAMPLES = """
@@ -46,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     search = search_config(search_of(arguments.run), arguments)
     translator = load_all(arguments)
-    held_out = read_held_out(arguments, translator.source_vocab.columns)
+    held_out = read_held_out(arguments, translator.source_vocab)
     evaluation = evaluate(translator, *held_out, search, arguments.tokenize)
     if arguments.output:
         write_output(arguments.output, (single_line(said.text) for said in evaluation.translations))
@@ -66,11 +69,11 @@ def check_files(arguments: argparse.Namespace) -> None:
         raise UsageError("give --source and --reference, or --data. Try 'sequencing evaluate --help'.")
 
 
-def read_held_out(arguments: argparse.Namespace, sources: int) -> References:
-    """Sources, each with its references; `sources` tells of how many texts a source is."""
+def read_held_out(arguments: argparse.Namespace, vocab: Vocabulary) -> References:
+    """Sources, each with its references; the source vocabulary tells of how many texts a source is, and how long."""
     if arguments.data:
-        return read_references(Corpus(arguments.data, "--data", sources=sources))
-    lines = ParallelLines([arguments.source, *arguments.reference])
+        return read_references(Corpus(arguments.data, "--data", longest_line(vocab, CORPUS_BYTES), vocab.columns))
+    lines = ParallelLines([arguments.source, *arguments.reference], longest_line(vocab, MAX_BYTES))
     rows = list(lines)
     lines.finish()
     if not rows:

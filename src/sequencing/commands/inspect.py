@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from sequencing.commands.model import add_device, add_run, load
 from sequencing.commands.vocab import texts
 from sequencing_np.commands.search import add_search_options, search_config
-from sequencing_np.commands.streams import WINDOW, ParallelLines, write_output
+from sequencing_np.commands.streams import MAX_BYTES, WINDOW, ParallelLines, write_output
 from sequencing_np.errors import DataError, SearchError, UsageError
 from sequencing_np.search import SearchConfig
 from sequencing_np.text import read_lines
 from sequencing_np.translate import Translator
+from sequencing_np.vectors import longest_line
 from sequencing_np.writing import atomic_write
 
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     search = search_config(search_of(arguments.run), arguments)
     files = [arguments.input, *([arguments.reference] if arguments.reference else [])]
-    lines = ParallelLines(files)
+    translator = load(arguments)
+    lines = ParallelLines(files, longest_line(translator.source_vocab, MAX_BYTES))
     groups = ErrorGroups(learnt(arguments), arguments.level) if arguments.reference else None
-    translator, rows = load(arguments), iter(lines)
+    rows = iter(lines)
     shown = list(islice(rows, arguments.sentences))
     found = [inspect_sentence(translator, search, number, *row) for number, row in enumerate(shown, 1)]
     unanswered = [each.number for each in found if each.tree and not each.answer]

@@ -11,8 +11,9 @@ from sequencing.commands.model import add_device, add_run, load
 from sequencing.plot import attention_svg, draw_attention
 from sequencing.records import Record, read_records
 from sequencing_np.commands.search import add_search_options, search_config
-from sequencing_np.commands.streams import Lines, write_output
+from sequencing_np.commands.streams import MAX_BYTES, Lines, write_output
 from sequencing_np.errors import DataError, SearchError, UsageError
+from sequencing_np.vectors import longest_line
 from sequencing_np.writing import atomic_write
 
 EXAMPLES = """
@@ -65,16 +66,16 @@ def translated(arguments: argparse.Namespace) -> Record:
     """The sample of a sentence that the model translates now."""
     from sequencing.loading import search_of
 
-    sentence = arguments.sentence
+    sentence, translator = arguments.sentence, load(arguments)
     if sentence == "-":
-        lines = Lines("-")
+        lines = Lines("-", longest_line(translator.source_vocab, MAX_BYTES))
         sentence = next(iter(lines), "")
         lines.finish()
     if not sentence.strip():
         raise UsageError("the sentence is blank; give one to translate")
     arguments.alignments = True
     search = search_config(search_of(arguments.run), arguments)
-    (translation,) = load(arguments).translate([sentence], search)
+    (translation,) = translator.translate([sentence], search)
     if not translation.answers:
         raise SearchError("the model answered NaN; look at the metrics of its training")
     best = translation.answers[0]

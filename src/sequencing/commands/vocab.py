@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     side = SideConfig()
     parser.add_argument("files", metavar="FILE", nargs="+", help="text, packed or not; -: stdin; or a model to import")
     parser.add_argument("--column", type=int, metavar="N", help="of TSV files: the column with the text, from 1")
-    parser.add_argument("--level", choices=LEVELS, default=side.level, help=f"what a token is (default {side.level})")
+    levels = [level for level in LEVELS if level != "vectors"]  # those are not learnt from a text
+    parser.add_argument("--level", choices=levels, default=side.level, help=f"what a token is (default {side.level})")
     parser.add_argument("--algorithm", choices=ALGORITHMS, default=side.algorithm, help="how subwords are learnt (bpe)")
     parser.add_argument("--delimiter", metavar="D", help="with --level delimited: what stands between two tokens")
     parser.add_argument("--size", type=int, default=side.size, help=f"ids at most, special ones too ({side.size})")

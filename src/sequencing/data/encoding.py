@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sequencing.data.corpus import Counted, Entry
 from sequencing.data.lengths import Lengths, by_length
 from sequencing.data.store import SIDES, Encoded, Pairs, StoreCorpus
-from sequencing_np.batch import Ragged, offsets_of
+from sequencing_np.batch import Ragged, offsets_of, ragged
+from sequencing_np.errors import DataError
 from sequencing_np.vocab import Vocabulary
 
 
@@ -28,22 +29,52 @@ def encode(
     """The pairs of one or more corpora, in memory; what is longer than `max_length` tokens a side is left out."""
     dropped, encoded = Counted(), []
     for number, entries in enumerate(parts):
-        flat, lengths = (array("i"), array("i")), (array("q"), array("q"))
+        sides: list[Any] = [(Vectors if vocab.vector_size else Ids)(vocab) for vocab in vocabs]
         for source, target, file, line in entries:
-            rows = vocabs[0].encode(source), vocabs[1].encode(target)
+            try:
+                rows = vocabs[0].encode(source), vocabs[1].encode(target)
+            except DataError as error:
+                raise DataError(f"{file}:{line}: {error}") from None
             if max(map(len, rows)) > max_length:
                 dropped.note(file, line)
                 continue
-            for ids, all_ids, sizes in zip(rows, flat, lengths, strict=True):
-                all_ids.extend(ids)
-                sizes.append(len(ids))
-        sides = [
-            Ragged(np.array(ids, dtype=np.int32), offsets_of(np.array(sizes, dtype=np.int64)))
-            for ids, sizes in zip(flat, lengths, strict=True)
-        ]
-        encoded.append(Encoded(number, *sides))
+            for row, side in zip(rows, sides, strict=True):
+                side.add(row)
+        encoded.append(Encoded(number, *(side.ragged() for side in sides)))
     corpora = [StoreCorpus(f"part {number + 1}", weight) for number, weight in enumerate(weights)]
     return Encoding(in_memory(encoded, corpora), dropped)
+
+
+class Ids:
+    """Rows of ids, collected in as little memory as they need."""
+
+    def __init__(self, vocab: Vocabulary) -> None:
+        self.flat, self.lengths = array("i"), array("q")
+
+    def add(self, row: Sequence[int]) -> None:
+        """One row more."""
+        self.flat.extend(row)
+        self.lengths.append(len(row))
+
+    def ragged(self) -> Ragged:
+        """All of them."""
+        return Ragged(np.array(self.flat, dtype=np.int32), offsets_of(np.array(self.lengths, dtype=np.int64)))
+
+
+class Vectors:
+    """Rows of vectors, collected."""
+
+    def __init__(self, vocab: Vocabulary) -> None:
+        self.rows = [np.zeros((0, len(vocab)), dtype=np.float32)]  # so that none at all have a width, too
+
+    def add(self, row: np.ndarray) -> None:
+        """One sequence more."""
+        self.rows.append(row)
+
+    def ragged(self) -> Ragged:
+        """All of them."""
+        flat, offsets = ragged(self.rows)
+        return Ragged(flat, offsets[1:])
 
 
 def in_memory(parts: Sequence[Encoded], corpora: Sequence[StoreCorpus]) -> Pairs:

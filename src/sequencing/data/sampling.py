@@ -161,8 +161,10 @@ class BatchStream:
             (self.pairs.source, self.pairs.target)[side],
             self.options.dropouts[side],
         )
-        ids = [given.flat[a:b].tolist() for a, b in zip(given.offsets[rows], given.offsets[rows + 1], strict=True)]
-        return ragged([vocab.sample(vocab.decode(row), share, random) for row in ids] if share else ids)
+        kept = [given.flat[a:b] for a, b in zip(given.offsets[rows], given.offsets[rows + 1], strict=True)]
+        if not share:
+            return ragged(kept)
+        return ragged([vocab.sample(vocab.decode(row.tolist()), share, random) for row in kept])
 
 
 def even_parts(source: np.ndarray, target: np.ndarray, count: int) -> list[np.ndarray]:  # (N,), (N,) -> count x (B,)

@@ -14,6 +14,7 @@ import torch
 
 from sequencing.inspection.attention_maps import Layer, layers, watched, whole
 from sequencing_np.arrays import log_sum_exp
+from sequencing_np.batch import pad
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.feedback import TrainingFeedBack
 from sequencing_np.translate import Translator, quiet
@@ -58,10 +59,10 @@ class Told(NamedTuple):
 def told(translator: Translator, source: Sequence[int], target: Sequence[int], look: bool = True) -> Told:
     """What the model thinks of `target` (ids, with the end symbol where there is one) as a translation of `source`."""
     model = translator.model
-    ids, words = (np.array([side], dtype=np.int64) for side in (source, target))
+    ids, words = pad([source], translator.source_vocab.special.pad), np.array([target], dtype=np.int64)
     chosen = layers(model) if look else []
     with quiet(), watched(chosen) as maps:
-        memory = model.encode(ids, np.ones(ids.shape, dtype=bool))
+        memory = model.encode(*ids)
         feedback = TrainingFeedBack(words, translator.target_vocab.special)
         logits = dynamic_decode(model.decoder, memory, feedback).logits
         chances = chances_of(model.arrays.host(logits)[0].astype(np.float64), words[0])

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from sequencing_np.arrays import Arrays
+from sequencing_np.batch import pad
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import UsageError
 from sequencing_np.feedback import Hypothesis, Turn, banned_ids
@@ -101,9 +102,9 @@ def search_tree(translator: Translator, source: Sequence[int], search: SearchCon
     special = translator.target_vocab.special
     feedback: Any = translator.feedback(search, np.zeros(1, dtype=np.uint64))
     watched = Watched(feedback, special, search.beam, search.no_unknown)
-    ids = np.array([source], dtype=np.int64)
+    ids = pad([source], translator.source_vocab.special.pad)
     with quiet():
-        memory = translator.model.encode(ids, np.ones(ids.shape, dtype=bool))
+        memory = translator.model.encode(*ids)
         (answers,) = dynamic_decode(translator.model.decoder, memory, watched)
     if answers and search.beam > 1:
         answers = feedback.finished[0]  # more than were asked for

@@ -10,6 +10,7 @@ from sequencing.inspection.search_tree import Tree, search_tree
 from sequencing_np.search import SearchConfig
 from sequencing_np.special import SHOWN, Vocabulary
 from sequencing_np.translate import Translator
+from sequencing_np.vectors import shown
 
 
 class TextOf(NamedTuple):
@@ -40,6 +41,7 @@ def inspect_sentence(
     if not source.strip():
         return Inspected(number, source, tokens, None, None, None)
     ids = translator.read(source, number)
+    source = shown(source, translator.source_vocab)
     tree = search_tree(translator, ids, search)
     answer = given = None
     if tree.answers:

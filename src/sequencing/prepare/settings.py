@@ -91,6 +91,8 @@ class PrepareConfig:
         require(
             columns == 1, f"vocab.source.columns {columns}: only pairs of one source can be prepared; train from text"
         )
+        level = self.vocab.source.level
+        require(level != "vectors", f"vocab.source.level {level!r}: only text can be prepared; train from the files")
 
 
 HELD_OUT = ("dev", "test")

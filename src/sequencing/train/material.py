@@ -15,11 +15,13 @@ from sequencing.data.encoding import encode
 from sequencing.data.store import INFO, Pairs, check_vocabularies, open_store
 from sequencing.prepare.manifest import read_prepared
 from sequencing.run_config import RunConfig
-from sequencing.vocabularies import build_vocabularies, check_factors
+from sequencing.vocabularies import build_vocabularies, check_factors, check_vectors
 from sequencing_np.errors import DataError
 from sequencing_np.limits import Limits
 from sequencing_np.manifest import sha256
 from sequencing_np.model_folder import VOCABULARIES
+from sequencing_np.text import MAX_BYTES
+from sequencing_np.vectors import MAX_BYTES as VECTOR_BYTES
 from sequencing_np.vocab import Vocabulary, load_vocab, save_vocab
 
 Say = Callable[[str], object]
@@ -42,10 +44,11 @@ def gather(config: RunConfig, folder: Path, begun: bool, say: Say) -> Material:
 def from_text(config: RunConfig, folder: Path, begun: bool, say: Say) -> Material:
     """Files are checked, vocabularies built, and all pairs encoded, once."""
     sources, data = config.vocab.source.columns, config.data
-    train = Corpus(data.train, "train", sources=sources)
+    most = VECTOR_BYTES if config.vocab.source.level == "vectors" else MAX_BYTES
+    train = Corpus(data.train, "train", most, sources)
     report = train.check()
     say(report.summary())
-    dev = held_out(data.dev, sources, say)
+    dev = held_out(data.dev, sources, say, most)
     if dev and (shared := overlap(train, dev)).count:
         say(f"warning: {shared.count} training pairs have a source of dev: {', '.join(shared.first)}")
     for corpus in [train, dev] if dev else [train]:
@@ -55,7 +58,9 @@ def from_text(config: RunConfig, folder: Path, begun: bool, say: Say) -> Materia
         for vocab, path in zip(build_vocabularies(config.vocab, train), paths, strict=True):
             save_vocab(vocab, path)
     vocabs = (load_vocab(paths[0]), load_vocab(paths[1]))
-    parts = [Corpus([part], "train", sources=sources) for part in data.train] if data.weights else [train]
+    if dev:
+        check_vectors(vocabs[0], dev)
+    parts = [Corpus([part], "train", most, sources) for part in data.train] if data.weights else [train]
     runs: dict[str, list[list[Pair]]] = {}
     entries = [watched(part.entries(), max(RUN, report.kept // PLACES), runs) for part in parts]
     pairs, dropped = encode(entries, vocabs, data.max_length, data.weights or (1.0,))
@@ -107,11 +112,13 @@ def say_blanks(pairs: Pairs, vocabs: tuple[Vocabulary, Vocabulary], say: Say) ->
         say(said)
 
 
-def held_out(files: tuple[str | tuple[str, ...], ...], sources: int, say: Say) -> Corpus | None:
+def held_out(
+    files: tuple[str | tuple[str, ...], ...], sources: int, say: Say, max_bytes: int = MAX_BYTES
+) -> Corpus | None:
     """The dev set, checked, if there is one."""
     if not files:
         return None
-    dev = Corpus(files, "dev", sources=sources)
+    dev = Corpus(files, "dev", max_bytes, sources)
     say(dev.check().summary())
     return dev
 

@@ -42,6 +42,8 @@ def check_settings(config: RunConfig) -> None:
     check_schedule(train)
     check_guard(train.guard)
     check_trackers(train.trackers)
+    if config.model.copies and config.vocab.source.level == "vectors":
+        raise ConfigError("model.decoder.copy: the source is vectors, which no text can repeat; set copy = false")
     if config.model.copies and not config.vocab.joint:
         raise ConfigError("model.decoder.copy: source and target must share their ids; set vocab.joint = true")
     if not (train.steps or train.epochs or train.minutes or (train.patience and config.data.dev)):

@@ -13,6 +13,7 @@ from sequencing_np.batch import PadIds
 from sequencing_np.errors import DataError
 from sequencing_np.mbr import NONE
 from sequencing_np.translate import Translator
+from sequencing_np.vectors import shown
 
 
 class HeldOut(NamedTuple):
@@ -55,8 +56,14 @@ def validate(translator: Translator, held_out: HeldOut, config: RunConfig) -> Va
     found = evaluate(translator, held_out.sources, held_out.references, search, train.bleu_tokenize or None)
     speed = {"sentences_per_second": round(found.sentences_per_second, 1)}
     record = {**taught._asdict(), **found.quality._asdict(), **speed}
+    vocab = translator.source_vocab
     answers = [
-        {"source": each.source, "prediction": each.text, "references": texts, "source_length": len(each.source_tokens)}
+        {
+            "source": shown(each.source, vocab),
+            "prediction": each.text,
+            "references": texts,
+            "source_length": len(each.source_tokens),
+        }
         for each, texts in zip(found.translations, held_out.references, strict=True)
     ]
     return Validation(record, samples_of(translator, held_out, config), answers)
@@ -73,7 +80,7 @@ def samples_of(translator: Translator, held_out: HeldOut, config: RunConfig) -> 
         best = translation.answers[0] if translation.answers else None
         samples.append(
             {
-                "source": translation.source,
+                "source": shown(translation.source, translator.source_vocab),
                 "prediction": translation.text,
                 "target": wanted[0],
                 "source_tokens": translation.source_tokens,

@@ -7,10 +7,11 @@ from itertools import islice
 
 from sequencing_np.answers import decimal, scored_json
 from sequencing_np.commands.ensemble import add_ensemble_options, load_together
-from sequencing_np.commands.streams import WINDOW, ParallelLines, Passing, add_output_option, write_output
+from sequencing_np.commands.streams import MAX_BYTES, WINDOW, ParallelLines, Passing, add_output_option, write_output
 from sequencing_np.errors import SearchError, UsageError
 from sequencing_np.search import SearchConfig
 from sequencing_np.translate import Translator
+from sequencing_np.vectors import longest_line
 
 EXAMPLES = """
 examples:
@@ -44,7 +45,8 @@ def score(translator: Translator, arguments: argparse.Namespace) -> None:
     """Score every pair of lines. SearchError, after the last line, if some scores are NaN."""
     if arguments.batch_tokens < 1:
         raise UsageError(f"--batch-tokens {arguments.batch_tokens}: must be 1 or more")
-    pairs = ParallelLines([arguments.source, arguments.target])
+    longest = longest_line(translator.source_vocab, MAX_BYTES)
+    pairs = ParallelLines([arguments.source, arguments.target], longest)
     unscored: list[int] = []
 
     def said() -> Iterator[str]:

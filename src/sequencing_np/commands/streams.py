@@ -33,16 +33,16 @@ class Lines:
     A bad line ends them, and its error waits for `finish`: what stood before it can be answered first.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, max_bytes: int = MAX_BYTES) -> None:
         if source == "-" and sys.stdin is None:
             raise UsageError("standard input is closed; give a file")
-        self.source = source
+        self.source, self.max_bytes = source, max_bytes
         self.count = 0
         self.error: DataError | None = None
 
     def __iter__(self) -> Iterator[str]:
         try:
-            for line in read_lines(self.source, max_bytes=MAX_BYTES):
+            for line in read_lines(self.source, max_bytes=self.max_bytes):
                 self.count += 1
                 yield line
         except DataError as error:
@@ -61,10 +61,10 @@ class Lines:
 class ParallelLines:
     """The lines of several files side by side; unequal numbers of lines are an error, told by `finish`."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], max_bytes: int = MAX_BYTES) -> None:
         if names.count("-") > 1:
             raise UsageError("standard input (-) can be read once only; give files")
-        self.files = [Lines(name) for name in names]
+        self.files = [Lines(name, max_bytes) for name in names]
 
     def __iter__(self) -> Iterator[tuple[str, ...]]:
         iterators = [iter(file) for file in self.files]

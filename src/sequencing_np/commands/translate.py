@@ -8,12 +8,13 @@ from functools import partial
 from sequencing_np.answers import Columns, JSONLines, Layout, NBest
 from sequencing_np.commands.ensemble import add_ensemble_options, load_together
 from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
-from sequencing_np.commands.streams import WINDOW, Lines, Passing, add_output_option, write_output
+from sequencing_np.commands.streams import MAX_BYTES, WINDOW, Lines, Passing, add_output_option, write_output
 from sequencing_np.errors import SearchError, UsageError
 from sequencing_np.paragraphs import TOO_LONG, Paragraphs, Splitting
 from sequencing_np.search import SearchConfig
 from sequencing_np.translate import Translator
 from sequencing_np.unknown import read_dictionary
+from sequencing_np.vectors import longest_line
 from sequencing_np.wishes import Asked
 
 EXAMPLES = """
@@ -109,7 +110,7 @@ def translate(
     layout = layout_of(arguments)
     paragraphs = Paragraphs(translator, splitting_of(arguments))
     prepare_unknown(translator, search, arguments)
-    lines = Lines(arguments.input)
+    lines = Lines(arguments.input, longest_line(translator.source_vocab, MAX_BYTES))
     window = (1 if lines.is_typed() else WINDOW) if arguments.window is None else arguments.window
     for name, value in (("window", window), ("processes", arguments.processes)):
         if value < 1:

@@ -37,6 +37,7 @@ class SentencePieceVocab:
     reversed: bool = False
     delimiter: None = None
     factor_separator: str = ""
+    vector_size: int = 0
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         only_keys(document, KEYS, "the vocabulary")
