@@ -33,7 +33,7 @@ demo: $(READY)
 	@$(RUN) examples/numbers/demo.py
 
 test: $(READY)
-	@$(RUN) -m pytest -q $(SELECT)
+	@$(RUN) -m pytest -q -n auto --dist loadfile $(SELECT)
 
 lint: $(READY)
 	@echo '== ruff check'

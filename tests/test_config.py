@@ -106,7 +106,12 @@ def test_a_run_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "cls", [SearchConfig, Limits, *{type(part) for part in PLACES.values()} - {RunConfig, ModelConfig}]
+    "cls",
+    [
+        SearchConfig,
+        Limits,
+        *(cls for cls in dict.fromkeys(map(type, PLACES.values())) if cls not in (RunConfig, ModelConfig)),
+    ],
 )
 def test_defaults_come_back(cls: Any) -> None:
     default = next((part for part in PLACES.values() if type(part) is cls), None) or cls()

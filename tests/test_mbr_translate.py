@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from architectures import DRAWN, name_of
+from architectures import WORDS, name_of
 from sequencing.__main__ import main as upper_main
 from sequencing_np.__main__ import main
 from sequencing_np.errors import ConfigError
@@ -63,7 +63,7 @@ def test_the_candidates_that_are_drawn() -> None:
         assert {each.text for each in part.answers} <= {each.text for each in pool.answers}
 
 
-@pytest.mark.parametrize("index", DRAWN[::9], ids=name_of)
+@pytest.mark.parametrize("index", WORDS[::9], ids=name_of)
 def test_any_batches_and_both_floors(index: int) -> None:
     for search in (
         SearchConfig(beam=4, mbr="chrf", n_best=2, alignments=True),
