@@ -12,13 +12,13 @@ import torch
 
 from pages import DOCS, fences, run_page
 from sequencing.policy import OBJECTIVES
-from sequencing.rewards import REWARDS, Task
+from sequencing.rewards import REWARDS, Task, scored
 from sequencing.run_config import read_run_config, run_config
 from sequencing.train import objectives
 from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.loop import run, train
 from sequencing.train.losses import losses_of
-from sequencing.train.objectives import first_of_their_kind, step_losses
+from sequencing.train.objectives import first_of_their_kind, step_losses, task_of
 from sequencing.train.opening import open_session
 from sequencing.train.session import Session
 from sequencing.train.settings import check_settings
@@ -30,6 +30,7 @@ from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import ConfigError, SearchError
 from sequencing_np.feedback import TrainingFeedBack
 from sequencing_np.limits import Limits
+from sequencing_np.mixer import Samples
 from small_runs import CONFIG, EVERYTHING, records, small, write_config, write_pairs
 from test_train import same_run, train_until
 
@@ -111,7 +112,7 @@ def expected(session: Session, batch: Batch, start: list[int]) -> torch.Tensor:
         texts = [vocab.decode(words) for words in said]
         bare = [words[:-1] if done else words for words, done in zip(said, finished, strict=True)]
         count = len(said)
-        task = Task(bare, [target[:-1]] * count, finished, texts, [vocab.decode(target)] * count)
+        task = Task(bare, [[target[:-1]]] * count, finished, texts, [[vocab.decode(target)]] * count)
         worth = torch.tensor([sum(own) for own in session.critic.rewarder.ask(task)()])
         ids = np.array([[*words, *[0] * (most - len(words))] for words in said])
         memory = model.encode(batch.source[[row] * count], batch.source_mask[[row] * count])
@@ -362,6 +363,37 @@ def test_the_reward_rises(tmp_path: Path) -> None:
     chrf = {name: [record["chrf"] for record in each if record["kind"] == "dev"] for name, each in found.items()}
     assert rewards[-1] > rewards[0] + 0.1, rewards
     assert chrf["rewarded"][-1] > chrf["taught"][-1] + 3, chrf
+    shown = {name: records(tmp_path / name / "samples.jsonl") for name in found}
+    assert not any("drawn" in sample for sample in shown["taught"])
+    for sample in shown["rewarded"]:
+        assert len(sample["drawn"]) == ObjectiveConfig().samples
+        for draw in sample["drawn"]:
+            assert draw["reward"] == pytest.approx(
+                scored("character_edit", [draw["text"]], [sample["target"]])[0], abs=1e-4
+            )
+
+
+def test_all_targets_of_a_source_are_right(tmp_path: Path) -> None:
+    """Whichever of its targets a model says earns all; the others' sources, and unknown ones, do not help."""
+    rows = ["ab\tba", "ab\tab", "ab\tba", "ba\taa", "xb\tbb", "yb\tab"]  # x and y are once there: unknown
+    (tmp_path / "train.tsv").write_text("\n".join(rows) + "\n")
+    settings = ["type=leave_one_out", "all_targets=true", "reward=exact"]
+    text = TINY.replace('source.level = "characters"', 'source = { level = "characters", min_count = 2 }')
+    session = opened(tmp_path, text, *(f"train.objective.{setting}" for setting in settings))
+    vocab, source = session.translator.target_vocab, session.translator.source_vocab
+    assert session.critic is not None and session.critic.references is not None
+
+    def targets(left: str, right: str) -> list[str]:
+        ids = np.array(source.encode(left))
+        return [vocab.decode(ids) for ids in session.critic.references.of(ids, vocab.encode(right))]  # type: ignore[union-attr]
+
+    assert targets("ab", "ab") == ["ab", "ba"] and targets("ab", "ba") == ["ba", "ab"]
+    assert targets("ba", "aa") == ["aa"] and targets("xb", "bb") == ["bb"], "two sources that look alike when unknown"
+    batch = batch_of(session, ("ab", "ab"), ("xb", "bb"))
+    answers = np.array([[vocab.encode(text) for text in ("ab", "ba", "bb")]] * 2)
+    real = np.ones_like(answers, dtype=bool)
+    task = task_of(session, batch, Samples(answers, real, real, real.all(axis=2)), with_target=False)
+    assert session.critic.rewarder.ask(task)() == [[0, 0, worth] for worth in (1.0, 1.0, 0.0, 0.0, 0.0, 1.0)]
 
 
 def test_a_model_that_says_nan_has_diverged(tmp_path: Path) -> None:

@@ -276,6 +276,22 @@ def test_odd_numbers_do_no_harm(run: Path, values: dict[str, object]) -> None:
     assert "Curves" in read(write_report(run)).words
 
 
+def test_what_was_drawn_for_rewards_is_shown_step_by_step(run: Path) -> None:
+    """The best first, each once, marked where it differs from the target; nothing of it in a run that is taught."""
+    assert "Sampled answers" not in write_report(run).read_text("utf-8")
+    path = run / "samples.jsonl"
+    kept = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for record in kept:
+        draws = [("false", 0.25), (record["target"], 1.0), ("false", 0.25)]
+        record["drawn"] = [{"text": said, "reward": reward} for said, reward in draws]
+    path.write_text("".join(json.dumps(record) + "\n" for record in kept), "utf-8")
+    page = write_report(run).read_text("utf-8")
+    part = page.partition("Sampled answers over time")[2].partition("</section>")[0]
+    first = part.partition("</table>")[0]
+    assert first.count("<del>false</del>") == first.count("1.00</span>") == first.count("<br>") >= 2
+    assert first.index("1.00</span>") < first.index("0.25</span>")
+
+
 def test_odd_samples_do_no_harm(run: Path) -> None:
     samples = [
         {},

@@ -71,7 +71,7 @@ def test_edits_by_hand() -> None:
 
 def task(rows: list[list[int]], references: list[list[int]], finished: list[bool]) -> Task:
     texts = [[" ".join(map(str, ids)) for ids in side] for side in (rows, references)]
-    return Task(rows, references, finished, *texts)
+    return Task(rows, [[ids] for ids in references], finished, texts[0], [[text] for text in texts[1]])
 
 
 def test_delta_bleu_is_what_each_token_adds() -> None:
@@ -104,6 +104,24 @@ def test_guards_by_hand() -> None:
     assert repeated([4, 4, 4], [4, 4, 4]) == 0, "what the reference says again may be said again"
     assert repeated([4, 4, 4], [4, 4]) == 1 / 2
     assert repeated([], [4]) == repeated([4], []) == 0
+
+
+@pytest.mark.parametrize("name", ["chrf", "exact", "delta_bleu"])
+def test_of_several_references_the_best_counts(name: str) -> None:
+    rows, references = [[4, 5, 6], [7, 8]], [[[9], [4, 5, 7], [4, 5, 6]], [[4], [7, 9]]]
+    several = Task(
+        rows,
+        references,
+        [True, True],
+        [" ".join(map(str, ids)) for ids in rows],
+        [[" ".join(map(str, ids)) for ids in some] for some in references],
+    )
+    config = ObjectiveConfig(reward=name, length_guard=0.3)
+    each = [
+        [rewarded(task([ids], [one], [True]), config, "")[0] for one in some]
+        for ids, some in zip(rows, references, strict=True)
+    ]
+    assert rewarded(several, config, "") == [max(some, key=sum) for some in each]
 
 
 # --- functions of the user's ----------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ ANYTHING = {  # fields of which every value of their type may be, or is tried el
     "train.same_bits", "train.trackers", "train.teacher.per_sentence", "train.teacher.draw", "vocab.joint",
     "train.init.from_run", "train.init.freeze", "train.distill.teacher", "vocab.source.delimiter",
     "vocab.source.file", "train.device", "data.prepared", "train.objective.start", "train.objective.dropout",
-    "train.objective.with_target", "train.teacher.two_passes",
+    "train.objective.with_target", "train.objective.all_targets", "train.teacher.two_passes",
     "vocab.source.reversed",
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from sequencing.page.breakdown import breakdown, compared_breakdown
 from sequencing.page.figures import compared_curves, curves, swatch
 from sequencing.page.markup import section, text
 from sequencing.page.numbers import compared, numbers
-from sequencing.page.sentences import attention, compared_attention, compared_samples, samples
+from sequencing.page.sentences import attention, compared_attention, compared_samples, drawn, samples
 from sequencing.page.settings import compared_machines, compared_settings, configuration, machine
 from sequencing.records import number, visible
 from sequencing.run_folder import Run, read_run
@@ -29,6 +29,7 @@ def write_report(run: Path, output: Path | None = None) -> Path:
         f'<section class="numbers" aria-label="Numbers">{numbers(found)}</section>',
         section("Curves", curves(found)),
         section("Held-out sentences over time", samples(found)),
+        *([section("Sampled answers over time", sampled)] if (sampled := drawn(found)) else []),
         section("Attention", attention(found)),
         section("Answers, looked at closely", breakdown(found)),
         section("Configuration", configuration(found.configuration)),

@@ -168,13 +168,13 @@ def repeated(ids: Sequence[int], reference: Sequence[int]) -> float:
 
 
 class Task(NamedTuple):
-    """Answers that want their rewards. Ids are without the end symbol, and empty texts mean that ids are enough."""
+    """Answers that want their rewards, each with one reference or several. Ids are without the end symbol."""
 
     ids: list[list[int]]
-    references: list[list[int]]  # of each answer
+    references: list[list[list[int]]]  # of each answer
     finished: list[bool]
     texts: list[str]
-    wanted: list[str]
+    wanted: list[list[str]]  # the texts of the references
 
     def at(self, part: slice) -> Task:
         """The same of some of the answers."""
@@ -185,19 +185,27 @@ Rows = list[list[float]]  # what each token of each answer earned; the end symbo
 
 
 def rewarded(task: Task, config: ObjectiveConfig, tokenize: str) -> Rows:
-    """The rewards of each token. One of a whole sentence is its last token's."""
-    rows: Rows = []
-    if config.reward in OF_IDS:
-        for ids, reference, finished in zip(task.ids, task.references, task.finished, strict=True):
-            own = delta_bleu(ids, reference).rewards.tolist() + [0.0] * finished
-            total = sum(own)
-            own[-1] += guarded(total, ids, reference, finished, config) - total
-            rows.append(own)
-        return rows
-    scores = scored(config.reward, task.texts, task.wanted, tokenize)
-    for score, ids, reference, finished in zip(scores, task.ids, task.references, task.finished, strict=True):
-        rows.append([0.0] * (len(ids) + finished - 1) + [guarded(score, ids, reference, finished, config)])
-    return rows
+    """The rewards of each token: beside the reference that is best for the whole answer (the first of equals).
+
+    A reward of the whole answer is its last token's.
+    """
+    answers = [answer for answer, references in enumerate(task.references) for _ in references]
+    references = [reference for some in task.references for reference in some]
+    scores: Sequence[float] = ()
+    if config.reward not in OF_IDS:
+        wanted = [text for some in task.wanted for text in some]
+        scores = scored(config.reward, [task.texts[answer] for answer in answers], wanted, tokenize)
+    best: list[list[float]] = [[] for _ in task.ids]
+    for place, (answer, reference) in enumerate(zip(answers, references, strict=True)):
+        ids, finished = task.ids[answer], task.finished[answer]
+        if scores:
+            row = [0.0] * (len(ids) + finished - 1) + [guarded(scores[place], ids, reference, finished, config)]
+        else:
+            row = delta_bleu(ids, reference).rewards.tolist() + [0.0] * finished
+            row[-1] += guarded(sum(row), ids, reference, finished, config) - sum(row)
+        if not best[answer] or sum(row) > sum(best[answer]):
+            best[answer] = row
+    return best
 
 
 class Rewarder:

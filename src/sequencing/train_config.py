@@ -92,6 +92,7 @@ class ObjectiveConfig:
 
     type: str = "cross_entropy"  # a row of OBJECTIVES in `sequencing.policy`
     reward: str = "bleu"  # a row of REWARDS in `sequencing.rewards`, delta_bleu, or module:function, file.py:function
+    all_targets: bool = False  # all that the training data give for a source are references, and the best one counts
     samples: int = 5  # answers a sentence
     burn_in: int = 0  # steps of cross entropy alone before the model speaks (`increment`)
     increment: int = 0  # steps after which it says one token more at the end of each target; 0: all from the start

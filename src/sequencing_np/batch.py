@@ -46,6 +46,10 @@ class Ragged(NamedTuple):
         """The number of ids in each row."""
         return np.diff(self.offsets)
 
+    def row(self, row: int) -> np.ndarray:  # -> (L,) or (L, W)
+        """One row."""
+        return self.flat[self.offsets[row] : self.offsets[row + 1]]
+
     def padded(self, rows: np.ndarray, pad_id: int) -> Padded:  # (B,) -> (B, L) or (B, L, W), (B, L)
         """The chosen rows, filled up at the right to the longest of them."""
         starts = self.offsets[rows]

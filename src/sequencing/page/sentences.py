@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from itertools import groupby
+from typing import Any
 
 from sequencing.page.markup import nothing, text
 from sequencing.plot import attention_svg
@@ -48,13 +49,43 @@ def by_sentence(run: Run) -> dict[tuple[str, str], list[Record]]:
     return found
 
 
+def drawn(run: Run) -> str:
+    """What a model that learns from rewards drew for some sentences, step by step, and what it earned."""
+    cards = []
+    for (source, target), records in by_sentence(run).items():
+        told = [record for record in records if isinstance(record.get("drawn"), list) and record["drawn"]]
+        if told:
+            rows = [(text(step_text(record.get("step"))), draws(record["drawn"], target)) for record in a_few(told)]
+            cards.append(rows_of(source, target, rows))
+    if not cards:
+        return ""
+    key = f'<p class="muted">Answers drawn as in training, the best first, with their rewards; {KEY}</p>'
+    return f'{key}<div class="samples">{"".join(cards[:MOST_SENTENCES])}</div>'
+
+
+def draws(found: Sequence[object], target: str) -> str:
+    """A cell with the different draws, a line each, those that earned most first."""
+    earned: dict[str, float] = {}
+    for each in found:
+        if isinstance(each, dict):
+            earned[str(each.get("text", ""))] = number(each.get("reward")) or 0.0
+    best = sorted(earned.items(), key=lambda pair: -pair[1])
+    lines = (f'<span class="muted">{reward:.2f}</span> {difference(said, target)}' for said, reward in best)
+    return f'<td dir="auto">{"<br>".join(lines)}</td>'
+
+
+def a_few(rows: Sequence[Any]) -> Sequence[Any]:
+    """At most MOST_STEPS of them, spread evenly, the first and the last among them."""
+    if len(rows) <= MOST_STEPS:
+        return rows
+    return [rows[round(index * (len(rows) - 1) / (MOST_STEPS - 1))] for index in range(MOST_STEPS)]
+
+
 def sample_card(source: str, target: str, records: list[Record]) -> str:
     """The table of one sentence; neighbours with the same prediction share a row; of many rows some are left out."""
     alike = [list(group) for _, group in groupby(records, key=lambda record: str(record.get("prediction", "")))]
-    if len(alike) > MOST_STEPS:
-        alike = [alike[round(index * (len(alike) - 1) / (MOST_STEPS - 1))] for index in range(MOST_STEPS)]
     rows = []
-    for group in alike:
+    for group in a_few(alike):
         steps = dict.fromkeys(text(step_text(record.get("step"))) for record in (group[0], group[-1]))
         rows.append((" – ".join(steps), str(group[0].get("prediction", ""))))
     return sentence_card(source, target, rows)
@@ -62,15 +93,20 @@ def sample_card(source: str, target: str, records: list[Record]) -> str:
 
 def sentence_card(source: str, target: str, written: Sequence[tuple[str, str]]) -> str:
     """A sentence, its target, and named answers compared with it; the names are HTML."""
-    rows = [
-        f'<tr><th scope="row">{name}</th><td dir="auto">{text(said)}</td></tr>'
-        for name, said in (("source", source), ("target", target))
-    ]
-    for name, prediction in written:
-        right = ' class="right"' if prediction == target else ""
-        shown = f'<td dir="auto"{right}>{difference(prediction, target)}</td>'
-        rows.append(f'<tr><th scope="row">{name}</th>{shown}</tr>')
+    return rows_of(source, target, [(name, compared_cell(said, target)) for name, said in written])
+
+
+def rows_of(source: str, target: str, cells: Sequence[tuple[str, str]]) -> str:
+    """A sentence, its target, and below them named cells; names and cells are HTML."""
+    asked = [(name, f'<td dir="auto">{text(said)}</td>') for name, said in (("source", source), ("target", target))]
+    rows = [f'<tr><th scope="row">{name}</th>{cell}</tr>' for name, cell in (*asked, *cells)]
     return f'<div class="card"><table>{"".join(rows)}</table></div>'
+
+
+def compared_cell(prediction: str, target: str) -> str:
+    """A cell with an answer, marked where it differs from the target, or right as a whole."""
+    right = ' class="right"' if prediction == target else ""
+    return f'<td dir="auto"{right}>{difference(prediction, target)}</td>'
 
 
 def step_text(step: object) -> str:

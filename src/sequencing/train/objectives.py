@@ -135,16 +135,19 @@ def roll_out(
 def task_of(session: Session, batch: Batch, drawn: Samples, with_target: bool) -> Task:
     """The answers, sentence by sentence, as whoever counts rewards wants them."""
     vocab, end = session.translator.target_vocab, session.translator.target_vocab.special.eos
+    further = session.critic and session.critic.references
     task = Task([], [], [], [], [])
-    for sentence, (target, mask) in enumerate(zip(batch.target, batch.target_mask, strict=True)):
-        reference = target[mask].tolist()
+    for sentence, (source, source_mask, target, mask) in enumerate(zip(*batch, strict=True)):
+        own = target[mask].tolist()
+        references = further.of(source[source_mask], own) if further else [own]
         rows, finished = drawn.rows(sentence), drawn.finished[sentence].tolist()
         if with_target:
-            rows, finished = [*rows, reference], [*finished, True]
-        wanted = vocab.decode(reference)
+            rows, finished = [*rows, own], [*finished, True]
+        wanted = [vocab.decode(reference) for reference in references]
+        bare = [reference[:-1] for reference in references]
         for ids, done in zip(rows, finished, strict=True):
             task.ids.append(ids[:-1] if ids[-1] == end else ids)
-            task.references.append(reference[:-1])
+            task.references.append(bare)
             task.finished.append(done)
             task.texts.append(vocab.decode(ids))
             task.wanted.append(wanted)

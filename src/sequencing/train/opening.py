@@ -91,7 +91,7 @@ def assembled(
     translator = Translator(model, source_vocab, target_vocab, limits_of(material.pairs))
     held_out = read_held_out(material.dev, translator, config) if material.dev else None
     check_validation(config.train, held_out is not None)
-    teacher, critic = teacher_of(config, material.vocabs), critic_of(config, model, material.vocabs)
+    teacher, critic = teacher_of(config, material.vocabs), critic_of(config, model, material.vocabs, material.pairs)
     return Session(
         config,
         folder,

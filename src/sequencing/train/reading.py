@@ -77,10 +77,6 @@ SHORT = (0.6, 0.9)  # shares of the rows, the shortest first, that are read toge
 FEW = 64  # rows that are read at once
 
 
-SHORT = (0.6, 0.9)  # shares of the rows, the shortest first, that are read together: so little of it is padding
-FEW = 64  # rows that are read at once
-
-
 class Said:
     """What the decoder makes of all rows before its last matrix; with copying, its logits."""
 

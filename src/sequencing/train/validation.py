@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from sequencing.data.corpus import Corpus, read_references
 from sequencing.data.sampling import EvalBatch, eval_batches
 from sequencing.evaluate import evaluate, teach
+from sequencing.policy import OBJECTIVES
+from sequencing.rewards import Task, rewarded
 from sequencing.run_config import RunConfig
 from sequencing_np.batch import PadIds
 from sequencing_np.errors import DataError
@@ -66,7 +68,11 @@ def validate(translator: Translator, held_out: HeldOut, config: RunConfig) -> Va
         }
         for each, texts in zip(found.translations, held_out.references, strict=True)
     ]
-    return Validation(record, samples_of(translator, held_out, config), answers)
+    samples = samples_of(translator, held_out, config)
+    if OBJECTIVES[train.objective.type].weights is not None:
+        draws = drawn(translator, held_out, config)
+        samples = [sample | {"drawn": each} for sample, each in zip(samples, draws, strict=True)]
+    return Validation(record, samples, answers)
 
 
 def samples_of(translator: Translator, held_out: HeldOut, config: RunConfig) -> list[dict[str, Any]]:
@@ -89,3 +95,19 @@ def samples_of(translator: Translator, held_out: HeldOut, config: RunConfig) -> 
             }
         )
     return samples
+
+
+def drawn(translator: Translator, held_out: HeldOut, config: RunConfig) -> list[list[dict[str, Any]]]:
+    """Of the same sentences, as many answers each as a step of training draws, with what they would have earned."""
+    train, vocab = config.train, translator.target_vocab
+    each, sources = train.objective.samples, held_out.sources[: train.samples]
+    search = replace(config.search, beam=1, n_best=1, sample=True, mbr=NONE)
+    found = translator.translate([source for source in sources for _ in range(each)], search)
+    texts = [translation.text for translation in found]
+    wanted = [right for right in held_out.references[: len(sources)] for _ in range(each)]
+    ids = [vocab.encode(text)[:-1] for text in texts]
+    references = [[vocab.encode(text)[:-1] for text in right] for right in wanted]
+    finished = [all(answer.finished for answer in translation.answers) for translation in found]
+    rows = rewarded(Task(ids, references, finished, texts, wanted), train.objective, train.bleu_tokenize)
+    draws = [{"text": text, "reward": round(sum(row), 4)} for text, row in zip(texts, rows, strict=True)]
+    return [draws[begin : begin + each] for begin in range(0, len(draws), each)]
