@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.linalg import vecdot
 from torch.nn import functional
 
 from sequencing.distillation import Taught
@@ -68,7 +69,7 @@ def judged(logits: Tensor, wanted: Wanted) -> Judged:  # (P, N, V), N places
     change = None
     if ratio is not None:
         p, q = slope
-        apart = (p[:, None] @ ratio[..., None])[:, 0], (q[:, None] @ ratio[..., None]).neg_()[:, 0]  # (N, 1) each
+        apart = vecdot(p, ratio)[:, None], -vecdot(q, ratio)[:, None]  # (N, 1) each
         whole = whole + wanted.agreement * (apart[0] + apart[1]).sum()
         change = torch.stack([p * (ratio - apart[0]) + (p - q), q * (-ratio - apart[1]) + (q - p)])
     if smoothing:

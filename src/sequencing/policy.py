@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vecdot
 
 from sequencing.distillation import Taught
 from sequencing.layers import short, wide
@@ -120,7 +121,7 @@ class Chosen(NamedTuple):
         """
         said = log_policy(logits, self.banned)
         p, right = said.exp(), self.ids.expand(1, -1)[..., None]
-        surprise = dot(p, said)  # -H
+        surprise = vecdot(p, said)[..., None]  # -H
         weights = self.weights.to(said.dtype)[None, :, None]
         whole = -(weights * said.gather(2, right)).sum() + self.entropy * surprise.sum()
         change = None
@@ -128,17 +129,12 @@ class Chosen(NamedTuple):
             change = p * (said - surprise) * self.entropy
         if self.start and self.near:
             apart = said - log_policy(self.start.logits(), self.banned)
-            divergence = dot(p, apart)
+            divergence = vecdot(p, apart)[..., None]
             whole = whole + self.near * divergence.sum()
             pull = p * (apart - divergence) * self.near
             change = pull if change is None else change.add_(pull)
         slope = p.mul_(weights).scatter_add_(2, right, -weights)
         return Judged(whole, -surprise.sum(), slope if change is None else slope.add_(change))
-
-
-def dot(first: Tensor, second: Tensor) -> Tensor:  # (1, N, V), (1, N, V) -> (1, N, 1)
-    """The sum of products of each row, in one pass."""
-    return (first[0, :, None] @ second[0, ..., None])[None, ..., 0]
 
 
 def log_policy(logits: Tensor, banned: Tensor) -> Tensor:  # (..., V), (M,) -> (..., V)

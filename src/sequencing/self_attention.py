@@ -66,7 +66,7 @@ class SelfAttention(nn.Module):
     def look(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         # (R, H, T, D), (R, G, N, D), (R, G, N, D), (..., T, N) -> (R, H, T, D)
         """PyTorch's fused kernel; but step by step where short sequences are learnt from on a CPU: there it is slow."""
-        if self.training and query.device.type == "cpu" and query.shape[2] * key.shape[2] <= SHORT:
+        if torch.is_grad_enabled() and query.device.type == "cpu" and query.shape[2] * key.shape[2] <= SHORT:
             return by_steps(query, key, value, mask, self.dropout)
         share = self.dropout.share if self.training else 0.0
         return scaled_dot_product_attention(query, key, value, mask, share, enable_gqa=self.groups < self.heads)
