@@ -99,13 +99,17 @@ TABLES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {"numbers": numbers
 
 
 def filled(page: str, folder: str, results: Mapping[str, Any]) -> str:
-    """A page with its tables made anew: what stands between `<!-- NAME -->` and `<!-- end of NAME -->`."""
+    """A page with its tables made anew."""
     for name, table in TABLES.items():
-        begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        if begin in page:
-            before, _, rest = page.partition(begin)
-            page = f"{before}{begin}\n{table(folder, results)}\n{end}{rest.partition(end)[2]}"
+        page = placed(page, name, table(folder, results)) if f"<!-- {name} -->" in page else page
     return page
+
+
+def placed(page: str, name: str, table: str) -> str:
+    """A page with a table between `<!-- NAME -->` and `<!-- end of NAME -->`."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, _, rest = page.partition(begin)
+    return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
 
 
 def update(runs: Path = RUNS) -> None:

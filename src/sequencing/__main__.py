@@ -11,6 +11,7 @@ COMMANDS = {
     "fetch": Command("sequencing.commands.fetch", "a public corpus, with its licence, checked and unpacked"),
     "prepare": Command("sequencing.commands.prepare", "from files to a folder that training reads"),
     "train": Command("sequencing.commands.train", "learn; continues where a stopped run left off"),
+    "profile": Command("sequencing.commands.profile", "where the time of a training step goes"),
     "tune": Command("sequencing.commands.tune", "search for hyper-parameters, as runs that share a folder"),
     "translate": Command("sequencing.commands.translate", "one line out for each line in"),
     "score": Command("sequencing.commands.score", "how likely a model finds given translations"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -115,7 +115,7 @@ class Work(NamedTuple):
     position: Position
 
 
-def waited_for(session: Session) -> Iterator[Work]:
+def waited_for(session: Session) -> Generator[Work]:
     """The batches of each step, made ahead; the time that the model waits for them is noted."""
     workers, own = session.config.data.workers, session.ranks.own(session.config.train.accumulate)
     with closing(prefetched(session.stream, session.position, own, workers)) as stream:

@@ -12,6 +12,7 @@ from sequencing.head import Unspoken
 from sequencing.loss import OfFeatures, OfLogits, Wanted, coverage_loss
 from sequencing.model import Model
 from sequencing.optim import teacher_rate
+from sequencing.profiling import part
 from sequencing.train.precision import PRECISIONS
 from sequencing.train.session import Session
 from sequencing_np.batch import Batch
@@ -44,14 +45,18 @@ def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Los
     late = not stepwise and not decoder.copy  # nobody asks for the logits before the loss does
     with torch.autocast(mask.device.type, low, enabled=low is not None):
         if session.teacher:
-            wanted = wanted._replace(taught=session.teacher.teach(single, places))
-        memory = model.encode(batch.source, batch.source_mask)
+            with part("  teacher"):
+                wanted = wanted._replace(taught=session.teacher.teach(single, places))
+        with part("  encoder"):
+            memory = model.encode(batch.source, batch.source_mask)
         if settings.teacher.two_passes and feedback.teacher_rate < 1:
             feedback = second_pass(model, batch, memory, feedback)
-        output = dynamic_decode(Unspoken(decoder) if late else decoder, memory, feedback)
+        with part("  decoder"):
+            output = dynamic_decode(Unspoken(decoder) if late else decoder, memory, feedback)
         said = output.logits.reshape(passes, -1, output.logits.shape[-1])[:, places]
         last = decoder.head.output
-        judged = OfFeatures.apply(said, last.weight, last.bias, wanted) if late else OfLogits.apply(said, wanted)
+        with part("  output layer and loss"):
+            judged = OfFeatures.apply(said, last.weight, last.bias, wanted) if late else OfLogits.apply(said, wanted)
     whole, total = judged
     if settings.coverage:
         whole = whole + settings.coverage * coverage_loss(output.alignment.float(), mask)

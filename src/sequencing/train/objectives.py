@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sequencing.loss import Wanted
 from sequencing.policy import OBJECTIVES, Chosen, Earned, Objective
+from sequencing.profiling import part
 from sequencing.rewards import Task, dense
 from sequencing.train.losses import Losses, losses_of
 from sequencing.train.precision import PRECISIONS
@@ -47,21 +48,25 @@ def sampled_losses(session: Session, batch: Batch, coins: np.random.Generator, l
     objective, row, special = settings.objective, OBJECTIVES[settings.objective.type], session.special
     low, device = PRECISIONS[session.precision], model.arrays.device
     model.train(objective.dropout)
-    with torch.autocast(device.type, low, enabled=low is not None):
+    with part("  encoder"), torch.autocast(device.type, low, enabled=low is not None):
         memory = model.encode(batch.source, batch.source_mask)
     start = np.maximum(batch.target_mask.sum(axis=1) - last, 0)
     model.decoder.eval()
-    with torch.no_grad(), torch.autocast(device.type, low, enabled=low is not None):  # a cache of weights of its own
+    own_cache = torch.autocast(device.type, low, enabled=low is not None)  # of weights
+    with part("  answers drawn"), torch.no_grad(), own_cache:
         drawn = roll_out(session, batch, memory, start, row, coins)
     model.train(objective.dropout)
     rewards = critic.rewarder.ask(task_of(session, batch, drawn, row.candidates and objective.with_target))
     read = to_read(batch, drawn, start, objective, row, special.pad)
     with torch.autocast(device.type, low, enabled=low is not None):
-        said = Said(model.decoder, memory, read, special)
+        with part("  answers read"):
+            said = Said(model.decoder, memory, read, special)
         own = Own(session, batch, read, said, row)
-        found = torch.from_numpy(dense(rewards(), (len(drawn.ids), -1, read.ids.shape[2])))
+        with part("  rewards waited for"):
+            found = torch.from_numpy(dense(rewards(), (len(drawn.ids), -1, read.ids.shape[2])))
         earned = own.earned(found.to(device, torch.float32))
-        whole, entropy, error = own.cost(earned)
+        with part("  output layer and loss"):
+            whole, entropy, error = own.cost(earned)
         taught, tokens = whole.new_zeros(()), 0
         for weight, places in taught_places(read, start, objective):
             if len(places):

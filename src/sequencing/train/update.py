@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sequencing.data.permutation import key_of
 from sequencing.loss import NORMALIZERS
 from sequencing.optim import clip
+from sequencing.profiling import part
 from sequencing.train.guard import move, spoil
 from sequencing.train.memory import at_batch, at_update, enough_memory
 from sequencing.train.objectives import step_losses
@@ -37,8 +38,10 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
     gradients = PairwiseSum(session.learning)
     for share, batch in zip(ranks.own(settings.accumulate), batches, strict=True):
         with enough_memory(lambda batch=batch: at_batch(batch, settings, session.step + 1, session.guard.device)):  # type: ignore[misc]
-            losses = step_losses(session, batch, chance(settings.seed, session.step, share))
-            (losses.whole / count).backward()
+            with part("forward"):
+                losses = step_losses(session, batch, chance(settings.seed, session.step, share))
+            with part("backward"):
+                (losses.whole / count).backward()
             gradients.add()
         total = total + losses.cross_entropy.detach()
         if losses.told is not None:
@@ -46,10 +49,11 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
     gradients.put_back()
     total = torch.as_tensor(total)
     spoil(gradients.parameters, total)
-    ranks.add_up(gradients.parameters, settings.same_bits)
-    norm = clip(model.parameters(), settings.clip).detach()
+    with part("gradients of all ranks, clipped"):
+        ranks.add_up(gradients.parameters, settings.same_bits)
+        norm = clip(model.parameters(), settings.clip).detach()
     verdict = session.guard.judge(norm, settings.clip)
-    with enough_memory(lambda: at_update(session.step + 1, session.guard.device)):
+    with part("update"), enough_memory(lambda: at_update(session.step + 1, session.guard.device)):
         move(verdict, gradients.parameters, session.optimizer, session.average)
     made = verdict.made
     if session.critic and told is not None and made:
