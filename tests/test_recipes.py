@@ -25,9 +25,11 @@ from sequencing.run_config import read_run_config
 from sequencing.vocabularies import build_vocabularies, completed
 
 sys.path.insert(0, str(ROOT / "recipes"))
+sys.path.insert(1, str(ROOT / "recipes" / "rewards"))
 
 import carried
 import catalogue
+import compare
 import made
 import measure
 import prepare
@@ -240,3 +242,46 @@ def test_pages_say_what_was_measured(folder: str) -> None:
     assert table.filled(page, folder, table.known(catalogue.HERE / folder)) == page
     for name in catalogue.recipes(folder):
         assert f"| {name.rpartition('/')[2]}" in page
+
+
+# --- rewards --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_rewards_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taught, gone on with both ways for as long, measured alike; what is there is not made again."""
+    made.write_splits("copy", tmp_path, (60, 8, 8))
+    data = [f'data.{part}=["{tmp_path}/copy.{part}.tsv"]' for part in ("train", "dev", "test")]
+    narrow = [f"model.{side}.stack.size=8" for side in ("encoder", "decoder")]
+    taught = (*data, *narrow, "train.steps=8", "train.batch_tokens=512", "train.schedule.warmup=2")
+    task = compare.Task(
+        "toy/copy",
+        minutes=0.01,
+        both=("train.schedule.type=constant", "train.schedule.warmup=0", "train.steps=0", "train.learning_rate=1e-4"),
+        rewards=("train.objective.type=leave_one_out", "train.objective.reward=edit", "train.objective.samples=2"),
+        taught=taught,
+        measure="token_error_rate",
+    )
+    monkeypatch.setattr(compare, "RUNS", tmp_path)
+    found = compare.compare("small", task, [1, 2], [])
+    runs = tmp_path / "rewards" / "small"
+    assert {path.name for path in runs.iterdir() if path.is_dir()} == {
+        "taught",
+        *(f"{arm}-{seed}" for arm in compare.ARMS for seed in (1, 2)),
+    }
+    for arm, kind in zip(compare.ARMS, ("cross_entropy", "leave_one_out"), strict=True):
+        config = read_run_config(runs / f"{arm}-2" / "config.json").train
+        assert (config.objective.type, config.seed, config.minutes) == (kind, 2, 0.01)
+    page = compare.table({"small": found})
+    rates = [100 * found[f"rewards-{seed}"]["quality"]["test, greedy"]["token_error_rate"] for seed in (1, 2)]
+    assert f"{sum(rates) / 2:.2f} ({min(rates):.2f}–{max(rates):.2f})" in page.split("\n")[4]
+    monkeypatch.setattr(
+        compare, "train", lambda config, run, *arguments: runs / "taught" == run or pytest.fail(str(run))
+    )
+    assert compare.compare("small", task, [1, 2], []) == found
+
+
+def test_the_page_of_rewards_says_what_was_measured() -> None:
+    page = (compare.FOLDER / "README.md").read_text("utf-8")
+    assert table.placed(page, "numbers", compare.table(compare.known())) == page
+    assert all(f"compare.py {task}\n" in page for task in compare.TASKS)

@@ -66,7 +66,7 @@ TASKS = {
         measure="sequence_error_rate",
     ),
     "captions": Task(
-        recipe="multi30k-en-de",
+        recipe="multi30k-en-de-256",
         minutes=10,
         both=(*CONSTANT, "train.learning_rate=1e-4", "train.select=bleu", "train.average=0.99"),
         cross_entropy=("train.validate_every=150",),
@@ -102,6 +102,11 @@ def measured(run: Path, task: Task) -> dict[str, Any]:
     return {**facts(run), "quality": found}
 
 
+def known() -> dict[str, Any]:
+    """What was measured so far, by task."""
+    return json.loads(RESULTS.read_bytes()) if RESULTS.is_file() else {}
+
+
 def compare(name: str, task: Task, seeds: list[int], settings: list[str], taught: Path | None = None) -> dict[str, Any]:
     """Teach, go on both ways for each seed, measure."""
     folder = RUNS / "rewards" / name
@@ -109,16 +114,20 @@ def compare(name: str, task: Task, seeds: list[int], settings: list[str], taught
     start = taught or folder / "taught"
     if taught is None:
         train(recipe, start, *(["--set", *task.taught] if task.taught else []))
-    found: dict[str, Any] = {"minutes": task.minutes, "measure": task.measure, "taught": measured(start, task)}
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "taught.json").is_file():
+        write_json(folder / "taught.json", measured(start, task))
+    names = ["taught"]
     for seed in seeds:
         for arm in ARMS:
             run = folder / f"{arm}-{seed}"
             own = [*task.taught, *task.both, *getattr(task, arm), f"train.minutes={task.minutes}", f"train.seed={seed}"]
-            if not (run / "measured.json").is_file():
+            names.append(run.name)
+            if not (folder / f"{run.name}.json").is_file():
                 train(recipe, run, "--init-from", str(start), "--set", *own, *settings)
-                write_json(run / "measured.json", measured(run, task))
-            found[f"{arm}-{seed}"] = json.loads((run / "measured.json").read_bytes())
-    return found
+                write_json(folder / f"{run.name}.json", measured(run, task))
+    found = {name: json.loads((folder / f"{name}.json").read_bytes()) for name in names}
+    return {"minutes": task.minutes, "measure": task.measure, **found}
 
 
 def spread(results: dict[str, Any], arm: str, search: str) -> list[float]:
@@ -157,7 +166,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     task, taught = TASKS[arguments.task], arguments.taught and arguments.taught.resolve()
-    results = json.loads(RESULTS.read_bytes()) if RESULTS.is_file() else {}
+    results = known()
     results[arguments.task] = compare(arguments.task, task, arguments.seeds, arguments.set, taught)
     write_json(RESULTS, dict(sorted(results.items())))
     page = FOLDER / "README.md"
