@@ -13,7 +13,8 @@ from sacrebleu.metrics import BLEU, CHRF
 
 from architectures import DRAWN, SPECIAL, name_of, torch_model
 from sequencing.data.sampling import eval_batches
-from sequencing.evaluate import METRICS, Evaluation, Quality, Taught, evaluate, measure, teach
+from sequencing.evaluate import Evaluation, Quality, Taught, evaluate, measure, teach
+from sequencing.selection import METRICS
 from sequencing_np.batch import PadIds
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import DataError, SequencingError

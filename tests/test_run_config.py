@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from sequencing import run_config as module
-from sequencing.evaluate import METRICS
 from sequencing.loss import NORMALIZERS
 from sequencing.optim import OPTIMIZERS, SCHEDULES, TEACHER_RATES
 from sequencing.policy import OBJECTIVES
 from sequencing.run_config import LEVELS, DataConfig, RunConfig, located, read_run_config, run_config, saved
+from sequencing.selection import METRICS
 from sequencing.train.guard import SPIKES, THEN
 from sequencing.train.precision import AUTO, PRECISIONS
 from sequencing.train.settings import check_settings
@@ -119,7 +119,7 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "train.validate_sentences": [0, -1],
     "train.validate_beam": [0, -1],
     "train.bleu_tokenize": ["13b", "word"],
-    "train.select": ["blue", ""],
+    "train.select": ["blue", "", "nowhere:f"],
     "train.samples": [-1],
     "train.log_every": [0, -1],
     "train.save_minutes": [-1],

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from sequencing.__main__ import main
 from sequencing.run_config import read_run_config, saved
+from sequencing.selection import METRICS, column
 from sequencing.tuning.settings import Range, read_plan
 from sequencing.tuning.toml import toml_text
 from sequencing_np.errors import ConfigError, DataError, SearchError, UsageError
@@ -236,7 +237,7 @@ class Formula:
                 return end
             self.steps += 10
             far = abs(math.log10(config.train.learning_rate) + 2)
-            record = {"kind": "dev", "step": step, "loss": far + 10 / step, "seconds": step / 10}
+            record = {"kind": "dev", "step": step, column(config.train.select): far + 10 / step, "seconds": step / 10}
             with path.open("ab") as file:
                 file.write(json.dumps(record).encode() + b"\n")
             if news():
@@ -280,12 +281,24 @@ def test_it_finds_what_is_better_and_says_so(formula, tmp_path, capsys) -> None:
 
 def test_higher_is_better_where_the_metric_says_so(formula, tmp_path, monkeypatch) -> None:
     formula()
-    monkeypatch.setitem(searching.METRICS, "loss", 1)
+    monkeypatch.setitem(METRICS, "loss", 1)
     tune(read_plan(write(tmp_path), []), tmp_path / "t")
     found = result(tmp_path / "t")
     scores = [trial["score"] for trial in found["trials"]]
     assert found["best"] == scores.index(max(scores)) and found["better"] == "higher"
     assert [trial["step"] for trial in found["trials"]] == [10] * 8, "the first validation has the highest number"
+
+
+def test_a_function_of_ones_own_is_searched_by(formula, tmp_path) -> None:
+    """Its file stands beside the configuration, and the trials' configurations say where that is."""
+    formula()
+    path = write(tmp_path, run=RUN.replace('"loss"', '"own.py:worth"'))
+    (tmp_path / "own.py").write_text("def worth(texts, references):\n    return 1\n", encoding="utf-8")
+    tune(read_plan(path, ["tune.trials=3"]), tmp_path / "t")
+    found = result(tmp_path / "t")
+    scores = [trial["score"] for trial in found["trials"]]
+    assert (found["metric"], found["better"]) == ("worth", "higher") and found["best"] == scores.index(max(scores))
+    assert read_run_config(tmp_path / "t" / "best.toml").train.select == f"{tmp_path / 'own.py'}:worth"
 
 
 def test_going_on_is_as_if_it_had_never_stopped(formula, tmp_path) -> None:

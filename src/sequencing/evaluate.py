@@ -19,16 +19,6 @@ from sequencing_np.search import SearchConfig
 from sequencing_np.special import Special
 from sequencing_np.translate import Translation, Translator
 
-METRICS = {  # what a best model may be chosen by, and which way is better
-    "bleu": 1,
-    "chrf": 1,
-    "exact_match": 1,
-    "token_accuracy": 1,
-    "loss": -1,
-    "token_error_rate": -1,
-    "sequence_error_rate": -1,
-}
-
 
 class Quality(NamedTuple):
     """What translations are worth against their references."""

@@ -225,7 +225,7 @@ def located(data: DataConfig, folder: Path) -> DataConfig:
 
 
 def with_models(train: TrainConfig, folder: Path) -> TrainConfig:
-    """The same settings with absolute paths of other models, and of a reward."""
+    """The same settings with absolute paths of other models, and of a reward and a metric."""
     init, distill, objective = train.init, train.distill, train.objective
     if init.from_run:
         init = replace(init, from_run=str(folder / init.from_run))
@@ -233,10 +233,14 @@ def with_models(train: TrainConfig, folder: Path) -> TrainConfig:
         distill = replace(distill, teacher=str(folder / distill.teacher))
     if objective.start:
         objective = replace(objective, start=str(folder / objective.start))
-    place, colon, function = objective.reward.rpartition(":")
-    if place.endswith(".py"):
-        objective = replace(objective, reward=f"{folder / place}{colon}{function}")
-    return replace(train, init=init, distill=distill, objective=objective)
+    objective = replace(objective, reward=function_in(folder, objective.reward))
+    return replace(train, init=init, distill=distill, objective=objective, select=function_in(folder, train.select))
+
+
+def function_in(folder: Path, name: str) -> str:
+    """The name of a function with the absolute path of its file, where it has one."""
+    place, colon, function = name.rpartition(":")
+    return f"{folder / place}{colon}{function}" if place.endswith(".py") else name
 
 
 def saved(config: RunConfig) -> dict[str, Any]:

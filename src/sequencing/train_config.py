@@ -174,7 +174,8 @@ class TrainConfig:
     validate_sentences: int = 1000  # of dev, for decoding; the loss is taken over all of it
     validate_beam: int = 1  # of that decoding; 1 is greedy
     bleu_tokenize: str = ""  # sacreBLEU's tokenizer (13a, zh, ja-mecab, char, none); empty: its default
-    select: str = "bleu"  # a row of METRICS in `sequencing.evaluate`: what the best model is chosen by
+    select: str = "bleu"  # what the best model is chosen by: a row of METRICS in `sequencing.selection`, or
+    # module:function, file.py:function
     samples: int = 5  # src/prd/trg triples shown at each validation
     log_every: int = 50  # steps
     save_minutes: float = 5.0  # between checkpoints

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sequencing.curves import duration_text
 from sequencing.page.numbers import metric
 from sequencing.records import Follower, Record, number, visible
+from sequencing.selection import column
 from sequencing.terminal_curves import Trace, clipped, curve_lines, is_logarithmic, padded
 from sequencing.train.logging import SHOWN, shown
 from sequencing_np.manifest import MANIFEST
@@ -98,7 +99,7 @@ class Watched:
                 return
             settings = json.loads(path.read_bytes())["train"]
             numbers = {name: number(settings.get(name)) or 0 for name in ("steps", "minutes", "epochs", "patience")}
-            self.limits = Limits(**numbers, select=str(settings.get("select", "bleu")))
+            self.limits = Limits(**numbers, select=column(str(settings.get("select", "bleu"))))
             self._configured = changed
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return

@@ -8,6 +8,7 @@ from sequencing.page.markup import nothing, text
 from sequencing.page.numbers import METRICS, metric
 from sequencing.records import Record, number
 from sequencing.run_folder import Run
+from sequencing.selection import column
 
 MOST_OWN = 6  # figures of numbers that are not known here
 COLOURS, DASHES = 8, ("", " dashed", " dotted")
@@ -125,7 +126,7 @@ def select_of(runs: Sequence[Run]) -> str:
     """The number by which the first run chose its best model."""
     settings = runs[0].configuration.get("train")
     chosen = settings.get("select") if isinstance(settings, dict) else None
-    return {"sequence_error_rate": "exact_match"}.get(str(chosen), str(chosen))
+    return {"sequence_error_rate": "exact_match"}.get(str(chosen), column(str(chosen)))
 
 
 def records(run: Run, kind: str) -> list[Record]:

@@ -13,12 +13,12 @@ from typing import NamedTuple
 from sequencing.data.prefetch import prefetched
 from sequencing.data.sampling import Position
 from sequencing.distributed import together
-from sequencing.evaluate import METRICS
 from sequencing.optim import is_plateau
 from sequencing.process import alone, interruptible
 from sequencing.records import json_line
 from sequencing.run_config import RunConfig
 from sequencing.run_folder import ANSWERS
+from sequencing.selection import column, sign
 from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.guard import RETURNS, THEN, check_weights, diverged
 from sequencing.train.memory import at_validation, enough_memory
@@ -171,7 +171,7 @@ def go_back(session: Session) -> None:
 def keep_model(session: Session, score: float) -> None:
     """Write the model to RUN/models/STEP, and drop all but the last ones."""
     settings, folder = session.config.train, session.folder / "models"
-    write_model_folder(folder / f"{session.step:09d}", session.model_folder(), {settings.select: score})
+    write_model_folder(folder / f"{session.step:09d}", session.model_folder(), {column(settings.select): score})
     for old in sorted(folder.glob("[0-9]*"))[: -settings.keep_models]:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -203,11 +203,12 @@ def look(session: Session) -> None:
     with session.averaged():
         with enough_memory(lambda: at_validation(settings, session.step, session.guard.device)):
             record, samples, answers = validate(session.translator, session.held_out, session.config)
-        score = [METRICS[settings.select] * record[settings.select], -record["loss"]]
+        number = record[column(settings.select)]
+        score = [sign(settings.select) * number, -record["loss"]]
         better = session.best is None or score > session.best
         if better:
             session.best, session.worse = score, 0
-            extra = {"step": session.step, settings.select: record[settings.select]}
+            extra = {"step": session.step, column(settings.select): number}
             write_model_folder(session.folder / "best", session.model_folder(), extra)
             with atomic_write(session.folder / ANSWERS) as file:
                 file.writelines(map(json_line, answers))
@@ -215,7 +216,7 @@ def look(session: Session) -> None:
             session.worse += 1
             session.plateaus += is_plateau(session.worse, settings.schedule)
         if settings.keep_models:
-            keep_model(session, record[settings.select])
+            keep_model(session, number)
     record = {"kind": "dev", "step": session.step, "seconds": round(session.seconds, 2), **record, "best": better}
     session.progress.write(record)
     for name in session.logs.keys() - {"samples"}:

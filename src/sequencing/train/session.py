@@ -54,7 +54,7 @@ class Session:
     step: int = 0
     position: Position = START
     seconds: float = 0.0  # of training so far, over all starts
-    best: list[float] | None = None  # the best score of METRICS[select], with its sign, and its -loss to break ties
+    best: list[float] | None = None  # the best score of train.select, with its sign, and its -loss to break ties
     worse: int = 0  # validations since then
     plateaus: int = 0  # how often they were many (`train.schedule.plateau_patience`)
     looked: int = 0  # the step of the last validation

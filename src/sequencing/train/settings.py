@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sequencing.evaluate import METRICS, check_tokenizer
+from sequencing.evaluate import check_tokenizer
 from sequencing.loss import NORMALIZERS
 from sequencing.optim import OPTIMIZERS, TEACHER_RATES, check_schedule
 from sequencing.policy import OBJECTIVES
 from sequencing.records import write_json
 from sequencing.rewards import check_reward
 from sequencing.run_config import RunConfig, run_config, saved
+from sequencing.selection import check_select
 from sequencing.train.checkpoint import checkpoint_folders
 from sequencing.train.guard import check_guard
 from sequencing.train.precision import check_precision
@@ -33,7 +34,7 @@ def check_settings(config: RunConfig) -> None:
     train = config.train
     choose(OPTIMIZERS, train.optimizer, "train.optimizer")
     choose(NORMALIZERS, train.normalize, "train.normalize")
-    choose(METRICS, train.select, "train.select")
+    check_select(train.select)
     choose(TEACHER_RATES, train.teacher.type, "train.teacher.type")
     check_objective(config)
     check_precision(train.precision)

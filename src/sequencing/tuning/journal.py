@@ -72,7 +72,7 @@ class Journal(NamedTuple):
     plan: Plan
     study: Any  # optuna.Study
     lock: JournalLock
-    sign: int  # of METRICS
+    sign: int  # 1 where more is better, else -1
 
     def trial(self, number: int) -> Any:
         """One of them, to be written to (optuna.trial.Trial)."""

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import optuna
 
-from sequencing.evaluate import METRICS
 from sequencing.process import interruptible
+from sequencing.selection import column
+from sequencing.selection import sign as sign_of
 from sequencing.train.settings import check_settings
 from sequencing.tuning.journal import LOCKS, Journal, chosen, draw, open_journal
 from sequencing.tuning.locks import Lock
@@ -74,9 +75,8 @@ class Outcome(NamedTuple):
 def tune(plan: Plan, folder: Path, options: Sequence[str] = ()) -> list[str]:
     """Search until there are `tune.trials` trials, or its minutes are over; the table of all of them."""
     base = plan.run({})
-    metric = base.train.select
     check(plan)
-    sign = METRICS[metric]
+    metric, sign = column(base.train.select), sign_of(base.train.select)
     journal = open_journal(plan, folder, sign)
     deadline = time.monotonic() + 60 * plan.tune.minutes if plan.tune.minutes else float("inf")
     with interruptible() as asked:
