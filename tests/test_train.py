@@ -576,6 +576,18 @@ def test_changed_training_data_is_refused(tmp_path: Path) -> None:
     assert files(tmp_path / "run") == kept
 
 
+def test_training_data_may_move(at_once: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The run goes on in the middle of its epoch."""
+    train_until(small(tmp_path / "data", *EVERYTHING), tmp_path / "run", 3)
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    train(small(tmp_path / "elsewhere", *EVERYTHING), tmp_path / "run")
+    assert "changed" not in capsys.readouterr().err
+    found, wanted = latest_checkpoint(tmp_path / "run"), latest_checkpoint(at_once / "run")
+    assert found is not None and wanted is not None and found.state["position"] == wanted.state["position"]
+    for name, array in wanted.arrays["weights"].items():
+        assert array.tobytes() == found.arrays["weights"][name].tobytes(), name
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "config.json", "model/weights.safetensors"])
 def test_a_folder_that_is_no_run_is_left_as_it_was(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "mine"

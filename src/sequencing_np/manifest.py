@@ -22,13 +22,18 @@ class Kind(NamedTuple):
     """What a folder is, and the words for one that is not in order."""
 
     name: str  # of the kind, as its manifest has it; empty: it has none
-    format: int  # raised when an older program could misread a newer folder
+    format: int  # raised when an older program could misread a newer folder; older formats are read for ever
     error: type[SequencingError]
     what: str  # "give a model folder …"
     absent: str  # where there is no manifest
     again: str  # what to do
     missing: str = "missing"
     differs: str = f"differs from {MANIFEST} (changed or damaged)"
+    oldest: int = 1  # format that is read
+
+    def reads(self, version: int) -> bool:
+        """Whether folders of this format are read."""
+        return self.oldest <= version <= self.format
 
 
 MODEL = Kind(
@@ -51,6 +56,15 @@ def digest(content: Mapping[str, Any]) -> str:
     """The check sum of what a manifest says besides it."""
     said = {key: value for key, value in content.items() if key != "digest"}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def format_of(folder: Path) -> int:
+    """The format that the manifest of a folder says, if it is whole; else 0. All formats tell it in the same way."""
+    try:
+        content = parse_json((folder / MANIFEST).read_text(encoding="utf-8"), "")
+        return int(content["format"]) if content["digest"] == digest(content) else 0
+    except (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0
 
 
 def to_bytes(content: Mapping[str, Any]) -> bytes:
@@ -93,9 +107,9 @@ def check_manifest(folder: Path, kind: Kind = MODEL, every_byte: bool = True) ->
         entries = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in files.items()}
     except (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise kind.error(f"{path}: damaged: {error}; {kind.again}") from None
-    if version != kind.format:
-        advice = f"this program reads {kind.format}: use the version that wrote it"
-        raise kind.error(f"{path}: format {version!r}; {advice}")
+    if not (isinstance(version, int) and kind.reads(version)):
+        known = " to ".join(map(str, sorted({kind.oldest, kind.format})))
+        raise kind.error(f"{path}: format {version!r}; this program reads {known}: use the version that wrote it")
     if content.get("kind", "") != kind.name:
         raise kind.error(f"{path}: of another kind, {content.get('kind')!r}; {kind.what}")
     if content.get("digest") != digest(content) or data != to_bytes(content):

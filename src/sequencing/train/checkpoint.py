@@ -1,15 +1,17 @@
 """What a stopped run needs to go on: weights, optimiser, position. Safetensors and JSON, no pickle.
 
 RUN/checkpoints/STEP/ is a folder like a model folder: every file stands in its manifest with its sha256, and it is
-moved into place whole. A damaged one is passed over with a warning and the one before it taken. What is random in
-training is a function of seed and step, so no generator's state is kept.
+moved into place whole. A damaged one, or one of another run, is passed over with a warning and the one before it taken.
+What is random in training is a function of seed and step, so no generator's state is kept.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Thread
@@ -18,10 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from sequencing.records import write_json
 from sequencing_np import disk
 from sequencing_np.config import parse_json
 from sequencing_np.errors import ModelError, SequencingError, UsageError
-from sequencing_np.manifest import Kind, check_manifest, write_manifest
+from sequencing_np.manifest import Kind, check_manifest, format_of, write_manifest
 from sequencing_np.model_folder import put_back, replace_folder
 from sequencing_np.weights import read_safetensors, write_safetensors
 from sequencing_np.writing import atomic_write
@@ -35,7 +38,9 @@ KIND = Kind(
     what="give a folder below RUN/checkpoints",
     absent="this is no checkpoint, or its writing was interrupted",
     again="it cannot be gone on from",
+    oldest=2,
 )
+RUN = "run.json"  # what tells a run from all others
 
 
 class Checkpoint(NamedTuple):
@@ -47,7 +52,7 @@ class Checkpoint(NamedTuple):
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint, keep: int = 2) -> None:
     """Write a checkpoint, read it back, then drop all but the newest. UsageError where the disk does not take it."""
-    step = checkpoint.state["step"]
+    step, known = checkpoint.state["step"], run_id(run)
     folder = run / FOLDER / f"{step:09d}"
     fresh = folder.with_name(f".{folder.name}.new")
     try:
@@ -59,9 +64,9 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint, keep: int = 2) -> None:
             write_safetensors(fresh / f"{name}.safetensors", arrays)
         with atomic_write(fresh / STATE) as file:
             file.write(json.dumps(checkpoint.state, indent=1).encode())
-        write_manifest(fresh, {"step": step}, KIND)
+        write_manifest(fresh, {"step": step, **({"run": known} if known else {})}, KIND)
         replace_folder(fresh, folder)
-        check(folder)
+        check(folder, known)
     except (OSError, SequencingError) as error:
         shutil.rmtree(fresh, ignore_errors=True)
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -85,13 +90,13 @@ def room(run: Path, checkpoint: Checkpoint) -> str:
 
 def prune(run: Path, keep: int) -> None:
     """Drop the checkpoints that are older than so many that are in order."""
-    good = 0
+    good, known = 0, run_id(run)
     for folder in reversed(checkpoint_folders(run)):
         if good >= keep:
             shutil.rmtree(folder, ignore_errors=True)
             continue
         try:
-            check(folder)
+            check(folder, known)
             good += 1
         except (OSError, SequencingError):
             pass
@@ -102,9 +107,41 @@ def checkpoint_folders(run: Path) -> list[Path]:
     return sorted(path for path in (run / FOLDER).glob("[0-9]*") if path.is_dir())
 
 
-def check(folder: Path) -> dict[str, Any]:
-    """The manifest; ModelError where a file differs from it, or the folder's name from its step."""
+def run_id(run: Path) -> str:
+    """What tells a run from all others; empty where it has nothing yet."""
+    try:
+        return str(parse_json((run / RUN).read_text(encoding="utf-8"), str(run / RUN))["id"])
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, SequencingError):
+        return ""
+
+
+def identify(run: Path) -> None:
+    """Give a run what tells it from others: if it is lost, that of its newest checkpoint, and else a new one."""
+    if run_id(run):
+        return
+    known = uuid.uuid4().hex
+    for folder in checkpoint_folders(run):
+        with contextlib.suppress(OSError, SequencingError):
+            known = check(folder).get("run", known)
+    write_json(run / RUN, {"id": known})
+
+
+def refuse_newer(run: Path) -> None:
+    """ModelError where a later version of this program has saved: that is no damage, to be passed over."""
+    for folder in reversed(checkpoint_folders(run)):
+        if (version := format_of(folder)) > KIND.format:
+            what = f"{folder}: format {version}, of a later version; this program reads up to {KIND.format}"
+            raise ModelError(f"{what}. Go on with the version that wrote it; nothing was changed")
+
+
+def check(folder: Path, known: str = "") -> dict[str, Any]:
+    """The manifest; ModelError where a file differs from it, the folder's name from its step, or the run from `known`.
+
+    Checkpoints of before there were ids are taken.
+    """
     content = check_manifest(folder, KIND)
+    if known and content.get("run", known) != known:
+        raise ModelError(f"{folder}: is of another run, {content['run']}, and this one is {known}")
     step = content.get("step")
     if folder.name != f"{step:09d}":
         raise ModelError(f"{folder}: holds step {step}, so it is not in its place")
@@ -112,13 +149,17 @@ def check(folder: Path) -> dict[str, Any]:
 
 
 def latest_checkpoint(run: Path) -> Checkpoint | None:
-    """The newest checkpoint in order; damaged ones are named in a warning. None where there is none at all."""
+    """The newest checkpoint in order; damaged ones are named in a warning. None where there is none at all.
+
+    ModelError where one of them is of a later version of this program.
+    """
     for old in (run / FOLDER).glob(".[0-9]*.old"):  # a replacement that was cut off
         put_back(old.with_name(old.name[1:].removesuffix(".old")))
-    folders = checkpoint_folders(run)
+    refuse_newer(run)
+    folders, known = checkpoint_folders(run), run_id(run)
     for folder in reversed(folders):
         try:
-            listed = check(folder)["files"]
+            listed = check(folder, known)["files"]
             state = parse_json((folder / STATE).read_text(encoding="utf-8"), str(folder / STATE))
             names = sorted(name for name in listed if name.endswith(".safetensors"))  # what is not listed is not read
             arrays = {Path(name).stem: read_safetensors(folder / name) for name in names}

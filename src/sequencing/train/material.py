@@ -87,7 +87,9 @@ def watched(entries: Iterable[Entry], stride: int, runs: dict[str, list[list[Pai
 def from_prepared(config: RunConfig, folder: Path, begun: bool, say: Say) -> Material:
     """The store is checked to the byte and mapped; the vocabularies are those that its ids belong to."""
     data, prepared = config.data, read_prepared(Path(config.data.prepared), every_byte=True)
-    source, target = map(load_vocab, prepared.vocabularies)
+    paths = [folder / name for name in VOCABULARIES]
+    known = begun and all(path.is_file() for path in paths)
+    source, target = map(load_vocab, paths if known else prepared.vocabularies)
     vocabs = (source, target)
     check_vocabularies(prepared.store, vocabs)
     pairs = open_store(prepared.store)
@@ -97,8 +99,9 @@ def from_prepared(config: RunConfig, folder: Path, begun: bool, say: Say) -> Mat
     if longer:
         say(f"{longer:,} pairs of over {data.max_length} tokens left out")
     say_blanks(pairs, vocabs, say)
-    for vocab, name in zip(vocabs, VOCABULARIES, strict=True):
-        save_vocab(vocab, folder / name)
+    if not known:
+        for vocab, path in zip(vocabs, paths, strict=True):
+            save_vocab(vocab, path)
     dev = prepared.held_out("dev")
     given = data.dev or ((str(dev),) if dev else ())
     info = prepared.store / INFO  # it holds the check sums of all the others

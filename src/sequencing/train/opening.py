@@ -50,14 +50,14 @@ def open_session(
     ranks.alike("configuration", json.dumps(learning))
     if not ranks.first:
         ranks.in_turn()
-    else:
+    checkpoint = latest_checkpoint(folder)  # whatever is wrong with it shows before anything is written
+    if ranks.first:
         same_run(config, folder)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     progress = Progress(
         config.train.steps or None, config.train.minutes or None, stream=None if ranks.first else Silence()
     )
-    checkpoint = latest_checkpoint(folder)
     material = gather(config, folder, checkpoint is not None or not ranks.first, progress.say)
     if ranks.first:
         ranks.in_turn()
@@ -112,9 +112,10 @@ def assembled(
 
 
 def go_on(session: Session, checkpoint: Checkpoint) -> None:
-    """From where the checkpoint was saved; data that changed are begun anew."""
+    """From where the checkpoint was saved; data that changed, and not those that only moved, are begun anew."""
     session.restore(checkpoint)
-    if checkpoint.state["fingerprint"] != session.fingerprint:
+    before, now = ([part[1:] for part in prints] for prints in (checkpoint.state["fingerprint"], session.fingerprint))
+    if before != now:
         session.position = Position(session.position.epoch + 1)
         session.progress.say(f"the training data changed; epoch {session.position.epoch} begins with what is there now")
     session.progress.say(f"continuing {session.folder} after step {session.step:,}")

@@ -12,7 +12,7 @@ from sequencing.records import write_json
 from sequencing.rewards import check_reward
 from sequencing.run_config import RunConfig, run_config, saved
 from sequencing.selection import check_select
-from sequencing.train.checkpoint import checkpoint_folders
+from sequencing.train.checkpoint import checkpoint_folders, identify
 from sequencing.train.guard import check_guard
 from sequencing.train.precision import check_precision
 from sequencing.train.trackers import check_trackers
@@ -109,4 +109,5 @@ def same_run(config: RunConfig, folder: Path) -> None:
                 )
     elif any(folder.iterdir()):
         raise UsageError(f"{folder}: is not empty and holds no run (no {CONFIG}); give a new or empty folder")
+    identify(folder)
     write_json(path, saved(config))
