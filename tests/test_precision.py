@@ -22,7 +22,8 @@ def flags(monkeypatch: pytest.MonkeyPatch, *true: str) -> None:
 
 @pytest.mark.parametrize("name", PRECISIONS)
 def test_a_name_is_what_it_says(name: str) -> None:
-    assert chosen(name, CPU) == (name, "")
+    assert chosen(name, CPU)[:1] == (name,) == chosen(name, torch.device("cuda"))[:1]
+    assert bool(chosen(name, CPU).why) == (name == "float16"), "which is no faster there"
 
 
 def test_auto_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,15 +38,19 @@ def test_auto_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen("auto", CPU).name == "float32"
 
 
-@pytest.mark.parametrize("supported", [True, False])
-def test_auto_on_a_gpu(supported: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("supported", "generation", "wanted"),
+    [
+        (True, (9, 0), ("bfloat16", "cuda:0 multiplies it: A card")),
+        (False, (7, 0), ("float16", "cuda:0 multiplies it, and not bfloat16: A card")),
+        (False, (6, 1), ("float32", "cuda:0 has no fast products in bfloat16")),
+    ],
+)
+def test_auto_on_a_gpu(supported: bool, generation: Any, wanted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: generation)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A card")
-    assert chosen("auto", torch.device("cuda", 0)) == (
-        ("bfloat16", "cuda:0 multiplies it: A card")
-        if supported
-        else ("float32", "cuda:0 has no fast products in bfloat16")
-    )
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "A card")
+    assert chosen("auto", torch.device("cuda", 0)) == wanted
 
 
 def test_a_run_keeps_what_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -124,7 +124,7 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "train.log_every": [0, -1],
     "train.save_minutes": [-1],
     "train.threads": [-1],
-    "train.precision": ["float16", "", "fp32"],
+    "train.precision": ["half", "", "fp32"],
     "train.seed": [-1],
 }
 ANYTHING = {  # fields of which every value of their type may be, or is tried elsewhere

@@ -65,8 +65,11 @@ class Guard:
         """Whether to ask for a decision costs nothing."""
         return self.device.type == "cpu"
 
-    def judge(self, norm: Tensor, largest: float) -> Verdict:
-        """Of the norm that a gradient had before it was clipped to `largest` (0: never)."""
+    def judge(self, norm: Tensor, largest: float, explained: Tensor | bool = False) -> Verdict:
+        """Of the norm that a gradient had before it was clipped to `largest` (0: never).
+
+        One that is no finite number counts against nobody's patience where something else explains it.
+        """
         usual, seen, row = self.numbers
         sound = torch.isfinite(norm)
         spike = sound & (seen >= self.config.window) & (norm > self.config.spike * usual)
@@ -77,7 +80,7 @@ class Guard:
         count = (seen + 1).clamp(max=self.config.window)
         mean = usual + (bounded - usual) / count
         usual, seen = torch.where(sound, mean, usual), torch.where(sound, count, seen)
-        self.numbers = torch.stack([usual, seen, torch.where(made, 0.0, row + 1)])
+        self.numbers = torch.stack([usual, seen, torch.where(made, 0.0, torch.where(~sound & explained, row, row + 1))])
         return Verdict(made, shrunk, scale)
 
     def exhausted(self) -> bool:

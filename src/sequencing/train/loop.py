@@ -185,6 +185,7 @@ def log_training(session: Session) -> None:
         "seconds": round(session.seconds, 2),
         "learning_rate": session.learning_rate(session.step),
         **session.tally.means(session.ranks),
+        **session.loss_scale.told(),
     }
     session.tally = Tally()
     session.progress.write(record)

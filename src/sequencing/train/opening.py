@@ -124,7 +124,8 @@ def go_on(session: Session, checkpoint: Checkpoint) -> None:
 def choose_precision(session: Session) -> None:
     """For a new run, which says what it chose."""
     asked = session.config.train.precision
-    session.precision, why = chosen(asked, session.guard.device)
+    precision, why = chosen(asked, session.guard.device)
+    session.multiply_in(precision)
     if why:
         session.progress.say(f"train.precision = {asked!r}: {session.precision}, as {why}")
 

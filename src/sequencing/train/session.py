@@ -27,6 +27,8 @@ from sequencing.train.checkpoint import (
 from sequencing.train.critic import Critic
 from sequencing.train.guard import Guard, check_weights
 from sequencing.train.logging import Log, Progress
+from sequencing.train.loss_scale import LossScale
+from sequencing.train.precision import PRECISIONS
 from sequencing.train.tally import Tally
 from sequencing.train.validation import HeldOut
 from sequencing.train_config import GuardConfig
@@ -66,6 +68,7 @@ class Session:
     ranks: Ranks = dataclasses.field(default_factory=Ranks)
     precision: str = "float32"  # of matrix products: what `auto` stood for when the run began
     guard: Guard = dataclasses.field(default_factory=lambda: Guard(GuardConfig()))
+    loss_scale: LossScale = dataclasses.field(default_factory=LossScale)
 
     @property
     def model(self) -> Model:
@@ -81,6 +84,10 @@ class Session:
         """All whose gradients are summed: the model, and a baseline beside it."""
         baseline = self.critic and self.critic.baseline
         return nn.ModuleList([self.model, baseline]) if baseline else self.model
+
+    def multiply_in(self, precision: str) -> None:
+        """Let matrix products be of a row of PRECISIONS."""
+        self.precision, self.loss_scale = precision, LossScale(PRECISIONS[precision], self.guard.device)
 
     def close(self) -> None:
         """Close what is open: logs, and processes that count rewards."""
@@ -124,6 +131,7 @@ class Session:
             "tally": tally,
             "guard": self.guard.state(),
             "precision": self.precision,
+            **self.loss_scale.state(),
             "average_steps": self.average.steps if self.average else 0,
             "fingerprint": self.fingerprint,
         }
@@ -160,7 +168,8 @@ class Session:
         self.plateaus = state.get("plateaus", 0)  # older checkpoints have none
         if "guard" in state:  # and neither of these two
             self.guard.restore(state["guard"])
-            self.precision = state["precision"]
+            self.multiply_in(state["precision"])
+            self.loss_scale.restore(state)
         if self.ranks.first:
             self.tally.restore(state["tally"])
         if state["select"] == self.config.train.select:  # scores of another metric cannot be compared

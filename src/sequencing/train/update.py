@@ -41,18 +41,20 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
             with part("forward"):
                 losses = step_losses(session, batch, chance(settings.seed, session.step, share))
             with part("backward"):
-                (losses.whole / count).backward()
+                session.loss_scale.up(losses.whole / count).backward()
             gradients.add()
         total = total + losses.cross_entropy.detach()
         if losses.told is not None:
             told = losses.told if told is None else told + losses.told
     gradients.put_back()
+    session.loss_scale.down(gradients.parameters)
     total = torch.as_tensor(total)
     spoil(gradients.parameters, total)
     with part("gradients of all ranks, clipped"):
         ranks.add_up(gradients.parameters, settings.same_bits)
         norm = clip(model.parameters(), settings.clip).detach()
-    verdict = session.guard.judge(norm, settings.clip)
+    verdict = session.guard.judge(norm, settings.clip, session.loss_scale.explains)
+    session.loss_scale.learn(norm)
     with part("update"), enough_memory(lambda: at_update(session.step + 1, session.guard.device)):
         move(verdict, gradients.parameters, session.optimizer, session.average)
     made = verdict.made
