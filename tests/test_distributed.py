@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as group
 
 from kill_loop import came_to
-from sequencing.distributed import Ranks, in_pairs
+from sequencing.distributed.joining import own
+from sequencing.distributed.ranks import Ranks, in_pairs
 from sequencing.train.checkpoint import latest_checkpoint
 from sequencing_np.errors import ConfigError
 from small_runs import EVERYTHING, small
@@ -105,6 +113,52 @@ def test_a_rank_that_is_told_to_stop_stops_all(alone: Path, tmp_path: Path) -> N
     assert process.returncode != 0 and b"the same command continues" in said, said.decode()
     found = latest_checkpoint(tmp_path / "run")
     assert found is not None and found.state["step"] >= 2
+
+
+@pytest.mark.slow
+def test_killed_ranks_come_to_the_same_bits(tmp_path: Path) -> None:
+    """SIGKILL to any rank at any moment; torchrun starts them again, then fewer or more go on."""
+    folder = Path("/dev/shm") / tmp_path.name if Path("/dev/shm").is_dir() else tmp_path
+    words = [sys.executable, str(ROOT / "tests" / "kill_ranks.py"), str(folder), "--kills", "5", "--ranks", "2", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found = json.loads(done.stdout)
+        assert found["kills"] >= 5 and found["runs"] >= 1 and not found["differing"], found
+    finally:
+        if folder != tmp_path:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_names_of_the_dead_are_not_believed() -> None:
+    """One store over three starts; in the second a rank dies while they look for each other."""
+    store = group.HashStore()
+    store.set_timeout(timedelta(seconds=1))
+    starts = [met(store, range(3)), met(store, [2, 0]), met(store, [1, 2, 0])]
+    assert [len(start) for start in starts] == [3, 0, 3]
+    assert all(len(set(start.values())) == 1 for start in starts if start), "all of a start share a part of the store"
+    assert not set(starts[0].values()) & set(starts[2].values())
+
+
+def met(store: group.Store, ranks: Iterable[int]) -> dict[int, bytes]:
+    """What each rank of three finds under a name in its part of the store, where rank 0 has written something."""
+    found: dict[int, bytes] = {}
+
+    def join(rank: int) -> None:
+        with contextlib.suppress(TimeoutError, RuntimeError):
+            part = own(store, rank, 3, patience=timedelta(seconds=0.5))
+            if rank == 0:
+                part.set("word", uuid4().hex)
+            found[rank] = part.get("word")
+
+    threads = [Thread(target=join, args=(rank,)) for rank in ranks]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.03)
+    for thread in threads:
+        thread.join()
+    return found
 
 
 @pytest.mark.parametrize(("shares", "count"), [(4, 1), (4, 2), (4, 4), (6, 3)])

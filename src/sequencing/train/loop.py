@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sequencing.data.prefetch import prefetched
 from sequencing.data.sampling import Position
-from sequencing.distributed import together
+from sequencing.distributed.joining import together
 from sequencing.optim import is_plateau
 from sequencing.process import alone, interruptible
 from sequencing.records import json_line

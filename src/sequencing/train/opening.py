@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from sequencing.data.sampling import BatchStream, Position, SamplingOptions
-from sequencing.distributed import Ranks
+from sequencing.distributed.ranks import Ranks
 from sequencing.freezing import check_learning, freeze
 from sequencing.loading import choose_device
 from sequencing.lora import LowRankLinear, adapt

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sequencing.data.sampling import START, BatchStream, Position
-from sequencing.distributed import Ranks
+from sequencing.distributed.ranks import Ranks
 from sequencing.lora import LowRankLinear, merged
 from sequencing.model import Model
 from sequencing.optim import Average, learning_rate

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sequencing.distributed import Ranks
+from sequencing.distributed.ranks import Ranks
 from sequencing_np.batch import Batch, padding_share
 
 TOLD = ("untaught", "samples", "reward", "different", "own", "entropy", "error", "said", "wanted")

@@ -1,0 +1,1 @@
+"""Several processes that train one model. These files alone say torch.distributed."""
