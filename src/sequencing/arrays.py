@@ -57,6 +57,13 @@ class TorchArrays:
 
     def draw(self, logits: Tensor, uniform: np.ndarray, kept: Kept) -> np.ndarray:  # (R, V), (R,) -> (R,)
         """One id a row by inverting the cumulative distribution at `uniform`, most probable ids first."""
+        order, cumulative, keep = self._ranked(logits, kept)
+        reach = (cumulative * keep).amax(dim=1) * self.native(uniform).to(cumulative.dtype)
+        rank = torch.minimum((cumulative <= reach[:, None]).sum(dim=1), (keep.sum(dim=1) - 1).clamp(min=0))
+        return self.host(order.gather(1, rank[:, None])[:, 0])
+
+    def _ranked(self, logits: Tensor, kept: Kept) -> tuple[Tensor, Tensor, Tensor]:  # (R, V) -> (R, V) x 3
+        """The ids of each row, likeliest first, the mass up to each of them, and which are kept."""
         ranked, order = torch.sort(logits.detach(), dim=1, descending=True, stable=True)
         probs = torch.softmax(ranked, dim=1)
         cumulative = torch.cumsum(probs, dim=1)
@@ -64,9 +71,12 @@ class TorchArrays:
         keep = (cumulative - probs < kept.mass) & (probs >= torch.minimum(least, probs[:, :1]))
         if kept.most:
             keep[:, kept.most :] = False
-        reach = (cumulative * keep).amax(dim=1) * self.native(uniform).to(cumulative.dtype)
-        rank = torch.minimum((cumulative <= reach[:, None]).sum(dim=1), (keep.sum(dim=1) - 1).clamp(min=0))
-        return self.host(order.gather(1, rank[:, None])[:, 0])
+        return order, cumulative, keep
+
+    def narrow(self, logits: Tensor, kept: Kept) -> Tensor:  # (R, V) -> (R, V)
+        """The logits of the ids that are kept, -inf for the others."""
+        order, _, keep = self._ranked(logits, kept)
+        return logits.masked_fill(~torch.zeros_like(keep).scatter_(1, order, keep), -torch.inf)
 
     def draw_any(self, logits: Tensor, uniform: np.ndarray, banned: np.ndarray) -> Best:
         # (R, V), (R,), (N,) -> (R, 1), (R, 1)

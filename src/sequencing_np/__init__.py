@@ -31,6 +31,7 @@ _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "ranking": ("Ranking",),
     "beam": ("BeamFeedBack",),
     "diverse": ("DiverseBeamFeedBack",),
+    "stochastic": ("StochasticBeamFeedBack",),
     "decode": ("dynamic_decode",),
     "metrics": ("exact_match", "token_accuracy", "error_rates"),
     "layers": ("LookUpOp",),

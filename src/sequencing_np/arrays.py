@@ -41,6 +41,7 @@ class Arrays(Protocol):
     def log_prob(self, logits: Array, ids: np.ndarray) -> np.ndarray: ...
     def draw(self, logits: Array, uniform: np.ndarray, kept: Kept) -> np.ndarray: ...
     def draw_any(self, logits: Array, uniform: np.ndarray, banned: np.ndarray) -> Best: ...
+    def narrow(self, logits: Array, kept: Kept) -> Array: ...
     def log_softmax(self, logits: Array) -> Array: ...
     def log_mean_exp(self, parts: list[Array]) -> Array: ...
 
@@ -77,6 +78,14 @@ class NumpyArrays:
 
     def draw(self, logits: np.ndarray, uniform: np.ndarray, kept: Kept) -> np.ndarray:  # (R, V), (R,) -> (R,)
         """One id a row by inverting the cumulative distribution at `uniform`, most probable ids first."""
+        order, cumulative, keep = self._ranked(logits, kept)
+        reach = (cumulative * keep).max(axis=1) * uniform
+        rank = np.minimum((cumulative <= reach[:, None]).sum(axis=1), np.maximum(keep.sum(axis=1) - 1, 0))
+        return np.take_along_axis(order, rank[:, None], axis=1)[:, 0]
+
+    def _ranked(self, logits: np.ndarray, kept: Kept) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        # (R, V) -> (R, V) x 3
+        """The ids of each row, likeliest first, the mass up to each of them, and which are kept."""
         order = np.argsort(-logits, axis=1, kind="stable")
         ranked = np.take_along_axis(logits, order, axis=1)
         probs = np.exp(ranked - log_sum_exp(ranked)[:, None])
@@ -85,9 +94,14 @@ class NumpyArrays:
         keep = (cumulative - probs < kept.mass) & (probs >= np.minimum(least, probs[:, :1]))
         if kept.most:
             keep[:, kept.most :] = False
-        reach = (cumulative * keep).max(axis=1) * uniform
-        rank = np.minimum((cumulative <= reach[:, None]).sum(axis=1), np.maximum(keep.sum(axis=1) - 1, 0))
-        return np.take_along_axis(order, rank[:, None], axis=1)[:, 0]
+        return order, cumulative, keep
+
+    def narrow(self, logits: np.ndarray, kept: Kept) -> np.ndarray:  # (R, V) -> (R, V)
+        """The logits of the ids that are kept, -inf for the others."""
+        order, _, keep = self._ranked(logits, kept)
+        mask = np.zeros_like(keep)
+        np.put_along_axis(mask, order, keep, axis=1)
+        return np.where(mask, logits, -np.inf).astype(logits.dtype)
 
     def draw_any(self, logits: np.ndarray, uniform: np.ndarray, banned: np.ndarray) -> Best:
         # (R, V), (R,), (N,) -> (R, 1), (R, 1)

@@ -111,8 +111,7 @@ class BeamFeedBack:
         found, broken = self.candidates(output.logits[:, -1])
         chosen = found.taken(self.order(found))
         parents = chosen.beams + np.arange(sentences)[:, None] * width
-        room = np.arange(chosen.ids.shape[1]) < self.places[:, None]
-        wanted = room & np.isfinite(chosen.totals) & ~broken[:, None]
+        wanted = self.room(chosen) & np.isfinite(chosen.totals) & ~broken[:, None]
         ends = wanted & (chosen.ids == self.special.eos)
         cut = wanted & ~ends & (step + 1 >= self.limit[self.live])[:, None]
         self.steps.append(Step(chosen.ids, parents, chosen.log_probs, weights if self.alignments else None))
@@ -141,6 +140,10 @@ class BeamFeedBack:
         parts = (np.where(nan, -np.inf, totals), ids, log_probs)
         totals, ids, log_probs = (part.reshape(sentences, -1) for part in parts)
         return Candidates(totals, ids, beams, log_probs), broken
+
+    def room(self, chosen: Candidates) -> np.ndarray:  # (A, K) -> (A, K) bool
+        """For which of the chosen there still is a place."""
+        return np.arange(chosen.ids.shape[1]) < self.places[:, None]
 
     def reach(self) -> int:
         """How many continuations of one row may be wanted."""

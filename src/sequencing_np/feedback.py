@@ -111,11 +111,17 @@ class Sampler:
         self.steps += 1
         bits = mix(self.keys[sentences] + np.uint64(self.steps))
         uniform = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        scaled = logits / self.temperature
-        if len(banned):
-            scaled[arrays.native(banned) if banned.ndim == 2 else (slice(None), banned)] = -np.inf
+        scaled = banned_to(arrays, logits / self.temperature, banned)
         ids = arrays.draw(scaled, uniform, self.kept)
         return Choice(ids, arrays.log_prob(logits[:, None], ids[:, None])[:, 0])
+
+
+def banned_to(arrays: Arrays, logits: Array, banned: np.ndarray) -> Array:
+    # (R, V), (N,) ids or (R, V) bool -> (R, V)
+    """The same logits, in place, -inf wherever an id is banned."""
+    if len(banned):
+        logits[arrays.native(banned) if banned.ndim == 2 else (slice(None), banned)] = -np.inf
+    return logits
 
 
 def banned_ids(special: Special, before_end: bool, no_unknown: bool = False) -> np.ndarray:

@@ -17,6 +17,7 @@ from sequencing_np.mbr import NONE, UTILITIES
 from sequencing_np.ranking import LENGTH_PENALTIES, Ranking
 from sequencing_np.rules import Rules
 from sequencing_np.special import Special
+from sequencing_np.stochastic import StochasticBeamFeedBack
 
 DRAWS = 32  # candidates of mbr that are drawn, unless a number is said
 
@@ -34,8 +35,9 @@ class SearchConfig:
     groups: int = 1  # of a beam whose groups are to differ
     diversity: float = 0.5  # what it costs a group to say what another has said
     no_repeats: int = 0  # so many tokens in a row come once at most; 0: they may
-    n_best: int = 1  # answers wanted, at most `beam`
+    n_best: int = 1  # answers wanted, at most `beam` where none are drawn
     sample: bool = False  # draw one answer instead of searching for the best
+    without_replacement: bool = False  # draw n_best answers, or mbr's candidates, no two of them alike
     temperature: float = 1.0  # of a draw
     top_k: int = 0  # draw from the k likeliest ids; 0: all
     top_p: float = 1.0  # draw from the nucleus of this mass
@@ -74,10 +76,16 @@ class SearchConfig:
     def check_candidates(self) -> None:
         """Whether there are as many answers as are wanted, and as mbr needs to choose among."""
         choose({NONE: None, **UTILITIES}, self.mbr, "mbr")
+        drawn = not self.without_replacement or self.sample
+        require(drawn, "without_replacement is a way to draw answers; set sample = true, or leave it out")
         require(0 <= self.candidates <= 1000, f"candidates {self.candidates}: must be 0 (the usual) or up to 1000")
+        if self.mbr == NONE and self.without_replacement:
+            require(1 <= self.n_best <= 1000, f"n_best {self.n_best}: must be from 1 to 1000 draws")
+            return
         if self.mbr == NONE:
             require(1 <= self.n_best <= self.beam, f"n_best {self.n_best}: must be from 1 to the beam size {self.beam}")
-            require(not self.sample or self.n_best == 1, "sample draws one answer a sentence: n_best must be 1")
+            several = "sample draws one answer a sentence: n_best must be 1, or set without_replacement = true"
+            require(not self.sample or self.n_best == 1, several)
             return
         few = f"{self.pool} candidates of a beam of {self.beam}; set beam = {max(self.pool, 2)} or sample = true"
         require(self.sample or 2 <= self.pool <= self.beam, f"mbr {self.mbr!r}: {few}")
@@ -94,7 +102,9 @@ class SearchConfig:
     @property
     def rows(self) -> int:
         """Hypotheses of a sentence that are searched side by side."""
-        return self.pool if self.sample and self.mbr != NONE else self.beam
+        if self.sample:
+            return self.pool
+        return self.beam
 
 
 def feedback_of(
@@ -105,6 +115,8 @@ def feedback_of(
     common: dict[str, Any] = {"rules": rules, "alignments": search.alignments, "no_unknown": search.no_unknown}
     if search.sample:
         pick = Sampler(keys, search.temperature, search.top_k, search.top_p, search.min_p, search.epsilon)
+        if search.without_replacement:
+            return StochasticBeamFeedBack(special, search.pool, limits, pick=pick, **common)
         return SampleFeedBack(special, limits, pick=pick, **common)
     if search.beam == 1:
         return SampleFeedBack(special, limits, **common)

@@ -252,7 +252,7 @@ class Translator:
         padded = pad(sources, self.source_vocab.special.pad)
         with quiet():
             memory = self.model.encode(padded.ids, padded.mask)
-            if not search.sample or search.mbr == NONE:
+            if not search.sample or search.mbr == NONE or search.without_replacement:
                 return dynamic_decode(self.model.decoder, memory, self.feedback(search, keys, rules))
             places = np.repeat(np.arange(len(keys)), search.pool)  # each sentence stands there once for each draw
             memory, keys = select(memory, self.model.arrays.native(places)), candidate_keys(keys, search.pool, mix)

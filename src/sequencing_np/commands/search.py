@@ -11,7 +11,7 @@ from sequencing_np.mbr import NONE, UTILITIES, add_utility
 from sequencing_np.ranking import LENGTH_PENALTIES
 from sequencing_np.search import SearchConfig
 
-SAMPLING = ("temperature", "top_k", "top_p", "min_p", "epsilon", "seed")
+SAMPLING = ("without_replacement", "temperature", "top_k", "top_p", "min_p", "epsilon", "seed")
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +40,8 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     """Options of answers that are drawn."""
     group = parser.add_argument_group("sampling")
     group.add_argument("--sample", action="store_true", default=None, help="draw an answer, do not search for the best")
+    alike = "draw --n-best answers, or --candidates of --mbr, no two of them alike"
+    group.add_argument("--without-replacement", action="store_true", default=None, help=alike)
     group.add_argument("--temperature", type=float, metavar="T", help="below 1 sharper, above 1 flatter")
     group.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens; 0: from all")
     group.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens of mass P")
