@@ -20,7 +20,8 @@ from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import DataError, SequencingError
 from sequencing_np.feedback import TrainingFeedBack
 from sequencing_np.search import SearchConfig
-from sequencing_np.translate import Translation, Translator
+from sequencing_np.translate import Translator
+from sequencing_np.translation import Translation
 from sequencing_np.vocab import Vocab
 
 SAID = ["the cat sat on the mat .", "he reads a book every single day", "no", "what is this ?", ""]

@@ -12,7 +12,8 @@ from sequencing_np.__main__ import main
 from sequencing_np.errors import ConfigError
 from sequencing_np.mbr import UTILITIES, rank
 from sequencing_np.search import SearchConfig
-from sequencing_np.translate import Translation, Translator
+from sequencing_np.translate import Translator
+from sequencing_np.translation import Translation
 from test_translate import LINES, agree, translator
 from tiny_models import told, write_model, write_run
 

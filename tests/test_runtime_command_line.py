@@ -84,7 +84,7 @@ def test_alignments_stand_after_the_text(said, model) -> None:
 def test_hard_alignment_by_hand() -> None:
     import numpy as np
 
-    from sequencing_np.translate import Answer, Translation
+    from sequencing_np.translation import Answer, Translation
 
     weights = np.array([[0.1, 0.8, 0.1, 0], [0.7, 0.2, 0.1, 0], [0, 0, 1, 0], [0, 0, 1, 0]])  # a column of padding
     answer = Answer("xyz", 0.0, 0.0, ["x", "y", "z", "</s>"], [0.0] * 4, weights, True)

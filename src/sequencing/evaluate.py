@@ -17,7 +17,8 @@ from sequencing_np.feedback import TrainingFeedBack
 from sequencing_np.metrics import Share, check_references, error_rates, exact_match, token_accuracy
 from sequencing_np.search import SearchConfig
 from sequencing_np.special import Special
-from sequencing_np.translate import Translation, Translator
+from sequencing_np.translate import Translator
+from sequencing_np.translation import Translation
 
 
 class Quality(NamedTuple):

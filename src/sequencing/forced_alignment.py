@@ -19,7 +19,8 @@ from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import SearchError, UsageError
 from sequencing_np.feedback import TrainingFeedBack
 from sequencing_np.reversal import reading_order
-from sequencing_np.translate import Translator, fitted
+from sequencing_np.translate import Translator
+from sequencing_np.translation import fitted
 
 
 class Look(NamedTuple):

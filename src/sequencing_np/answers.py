@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sequencing_np.translate import Answer, Scored, Translation
+from sequencing_np.translation import Answer, Scored, Translation
 from sequencing_np.writing import single_line
 
 

@@ -278,5 +278,27 @@ class BeamFeedBack:
         native = self.arrays.native
         return Turn(native(tokens[:, None]), native(parents), None if all_stay else native(stay))
 
+    def decided(self) -> list[list[int]]:
+        """The tokens of each sentence with which every answer that can still be its best begins."""
+        return [shared_beginning(each) for each in self.beginnings()]
+
+    def beginnings(self) -> list[list[list[int]]]:
+        """What is said of each sentence so far: the best finished hypothesis, and all open ones."""
+        found = [[answers[0].tokens] if answers else [] for answers in self.finished]
+        width = self.scores.shape[1]
+        for row in np.flatnonzero(np.isfinite(self.scores.reshape(-1))).tolist():
+            tokens, at = [], row
+            for step in reversed(self.steps):
+                tokens.append(int(step.tokens[at]))
+                at = int(step.parents[at])
+            found[self.live[row // width]].append(tokens[::-1])
+        return found
+
     def result(self) -> list[list[Hypothesis]]:
         return [found[: self.n_best] for found in self.finished]
+
+
+def shared_beginning(sequences: Sequence[list[int]]) -> list[int]:
+    """What all sequences begin with."""
+    first, last = min(sequences, default=[]), max(sequences, default=[])
+    return first[: next((n for n, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))]

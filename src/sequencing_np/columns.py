@@ -61,6 +61,10 @@ class ColumnsVocab:
         """The texts of the ids before the last EOS, with tabs between them; those that are lacking are empty."""
         return TAB.join(map(self.each.decode, self._texts(ids)))
 
+    def settled(self, ids: Iterable[int]) -> str:
+        """How the text begins whatever ids follow."""
+        return ""  # where one text ends and the next begins is known at the end
+
     def tokens_of(self, ids: Iterable[int]) -> list[str]:
         """The tokens of all texts, "</s>" between two texts; what is unknown as "<unk>", PAD and BOS are left out."""
         first, *rest = map(self.each.tokens_of, self._texts(ids))

@@ -6,7 +6,8 @@ The loop knows neither what the decoder is made of nor why the feedback answers 
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from collections.abc import Iterator
+from typing import Any, Protocol, TypeVar
 
 from sequencing_np.arrays import Arrays
 from sequencing_np.feedback import FeedBack
@@ -26,7 +27,15 @@ class Decoder(Protocol):
 
 def dynamic_decode(decoder: Decoder, memory: Memory, feedback: FeedBack[Result]) -> Result:
     """Decode every sentence of `memory` until the feedback has nothing left to say; returns its result."""
+    for _ in decode_steps(decoder, memory, feedback):
+        pass
+    return feedback.result()
+
+
+def decode_steps(decoder: Decoder, memory: Memory, feedback: FeedBack[Any]) -> Iterator[int]:
+    """The same loop, left for a moment after each step that is not the last: how many there were."""
     turn = feedback.start(decoder.arrays, memory)
+    steps = 0
     state = decoder.start(memory)
     while turn.tokens is not None:
         if turn.sentences is not None:
@@ -35,4 +44,6 @@ def dynamic_decode(decoder: Decoder, memory: Memory, feedback: FeedBack[Result])
             state = State(state.memory, select(state.cache, turn.rows))
         output, state = decoder.step(turn.tokens, state)
         turn = feedback.next(output)
-    return feedback.result()
+        steps += 1
+        if turn.tokens is not None:
+            yield steps

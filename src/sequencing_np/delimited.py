@@ -83,6 +83,10 @@ class Vocab:
         """The text of the ids before the first EOS."""
         return self.delimiter.join(self.tokens_of(ids))
 
+    def settled(self, ids: Iterable[int]) -> str:
+        """How the text begins whatever ids follow."""
+        return self.decode(ids)
+
     def tokens_of(self, ids: Iterable[int]) -> list[str]:
         """The tokens of the ids before the first EOS, UNK as "<unk>"; PAD and BOS are left out."""
         return [self.tokens[token_id] or UNKNOWN for token_id in content(ids, self.special, len(self.tokens))]

@@ -65,6 +65,11 @@ class DiverseBeamFeedBack(BeamFeedBack):
             chosen[sentences, group, :width] = np.where(alive, ids, -1)
         return order
 
+    def beginnings(self) -> list[list[list[int]]]:
+        found = super().beginnings()
+        bounds = range(0, len(found), self.groups)
+        return [[words for group in found[begin : begin + self.groups] for words in group] for begin in bounds]
+
     def result(self) -> list[list[Hypothesis]]:
         found = super().result()
         answers = []

@@ -83,6 +83,10 @@ class FactoredVocab:
         """The text of the ids before the first EOS."""
         return self.words.delimiter.join(self.tokens_of(ids))
 
+    def settled(self, ids: Iterable[int]) -> str:
+        """How the text begins whatever ids follow."""
+        return self.decode(ids)
+
     def tokens_of(self, ids: Iterable[int]) -> list[str]:
         """The tokens of the ids before the first EOS, what is unknown as "<unk>"; PAD and BOS are left out."""
         tokens = []

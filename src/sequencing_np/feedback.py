@@ -49,6 +49,12 @@ class Hypothesis(NamedTuple):
     finished: bool  # False: cut at the length limit
 
 
+class Deciding(FeedBack[list[list[Hypothesis]]], Protocol):
+    """A search that tells of each sentence the tokens with which every answer that can still be its best begins."""
+
+    def decided(self) -> list[list[int]]: ...
+
+
 class Choice(NamedTuple):
     """One id a row and its log-probability, on the host. NaN logits give a NaN log-probability."""
 
@@ -276,6 +282,14 @@ class SampleFeedBack:
         for row, sentence in enumerate(self.live) if self.rules else ():
             self.rules[sentence].forbid(self.states[sentence], banned[row])
         return banned
+
+    def decided(self) -> list[list[int]]:
+        """The tokens of each sentence so far, without the end symbol: nothing is taken back."""
+        words: list[list[int]] = [[] for _ in self.limit]
+        for said in self.said:
+            for sentence, token in zip(said.sentences.tolist(), said.ids.tolist(), strict=True):
+                words[sentence] += [token] * (token != self.special.eos)
+        return words
 
     def result(self) -> list[list[Hypothesis]]:
         found: list[list[Hypothesis]] = []

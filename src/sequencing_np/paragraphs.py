@@ -18,10 +18,12 @@ from sequencing_np.search import SearchConfig
 from sequencing_np.sentences import cut, join, sentences
 from sequencing_np.special import Vocabulary
 from sequencing_np.streaming import Begun, in_windows
-from sequencing_np.translate import Answer, Translation, Translator
+from sequencing_np.translate import Translator
+from sequencing_np.translation import Answer, Translation
 from sequencing_np.wishes import Wishes
 
 TOO_LONG = ("split", "refuse")
+SHARED_OUT = "what is wished for a line cannot be shared out among its parts; leave one of both out"
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,32 @@ class Paragraphs:
         """One Translation for each line, as `Translator.stream`."""
         self.lines = self.sentences = 0
         if wishes and self.splitting.parts:
-            raise UsageError("what is wished for a line cannot be shared out among its parts; leave one of both out")
+            raise UsageError(SHARED_OUT)
 
         def begin(part: list[str]) -> Begun[Translation]:
             return self.begin(part, search, wishes and [wishes(line) for line in part])
 
         return in_windows(lines, begin, window, self.translator.ahead)
+
+    def stream_text(self, line: str, search: SearchConfig, wishes: Wishes | None = None) -> Iterator[str]:
+        """The answer to the next line piece by piece, as `Translator.stream_text`: joined it is what `stream` says."""
+        if wishes and self.splitting.parts:
+            raise UsageError(SHARED_OUT)
+        self.lines += 1
+        text = ""
+        for part in self.parts_of(line, self.lines):
+            self.sentences += 1
+            new = True
+            for piece in self.translator.stream_text(part, search, self.sentences - 1, wishes):
+                if new and piece:
+                    whole = self.between(text, piece)
+                    piece, new = whole[len(text) :], False
+                text += piece
+                yield piece
+
+    def between(self, one: str, other: str) -> str:
+        """Two texts as one, either of them maybe empty."""
+        return self.delimiter.join(filter(None, (one, other))) if self.delimiter else join((one, other))
 
     def begin(
         self, lines: Sequence[str], search: SearchConfig, wishes: Sequence[Wishes] | None = None

@@ -94,6 +94,10 @@ class PieceTable:
         pieces = [self.bytes[token_id] for token_id in content(ids, self.special, len(self.tokens))]
         return b"".join(pieces).decode("utf-8", "replace").removeprefix(" ")
 
+    def settled(self, ids: Iterable[int]) -> str:
+        """How the text begins whatever ids follow."""
+        return self.decode(ids).rstrip("\ufffd")  # they may become a character
+
     def tokens_of(self, ids: Iterable[int]) -> list[str]:
         """The tokens of the ids before the first EOS, UNK as "<unk>"; PAD and BOS are left out."""
         return [self.tokens[token_id] or UNKNOWN for token_id in content(ids, self.special, len(self.tokens))]

@@ -70,6 +70,10 @@ class ReversedVocab:
         ids = list(ids)
         return self.each.decode(self._turned(ids, ids))
 
+    def settled(self, ids: Iterable[int]) -> str:
+        """How the text begins whatever ids follow."""
+        return ""  # it comes last
+
     def tokens_of(self, ids: Iterable[int]) -> list[str]:
         """The tokens as they are read; what is unknown as "<unk>", PAD and BOS are left out."""
         return self.each.tokens_of(ids)

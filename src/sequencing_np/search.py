@@ -11,7 +11,7 @@ import numpy as np
 from sequencing_np.beam import BeamFeedBack
 from sequencing_np.config import choose, require
 from sequencing_np.diverse import DiverseBeamFeedBack
-from sequencing_np.feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler
+from sequencing_np.feedback import Deciding, SampleFeedBack, Sampler
 from sequencing_np.limits import Limits
 from sequencing_np.mbr import NONE, UTILITIES
 from sequencing_np.ranking import LENGTH_PENALTIES, Ranking
@@ -109,7 +109,7 @@ class SearchConfig:
 
 def feedback_of(
     search: SearchConfig, special: Special, own: Limits, keys: np.ndarray, rules: Sequence[Rules] | None = None
-) -> FeedBack[list[list[Hypothesis]]]:  # keys (B,)
+) -> Deciding:  # keys (B,)
     """The feedback that a SearchConfig asks for; `own` are the model's limits, the keys are for draws."""
     limits = limits_of(search, own)
     common: dict[str, Any] = {"rules": rules, "alignments": search.alignments, "no_unknown": search.no_unknown}

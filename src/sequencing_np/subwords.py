@@ -90,6 +90,10 @@ class Subwords:
         """The text of the ids before the first EOS; bytes that are no UTF-8 become U+FFFD."""
         return self._table.decode(ids)
 
+    def settled(self, ids: Iterable[int]) -> str:
+        """How the text begins whatever ids follow."""
+        return self._table.settled(ids)
+
     def tokens_of(self, ids: Iterable[int]) -> list[str]:
         """The tokens of the ids before the first EOS, UNK as "<unk>"; PAD and BOS are left out."""
         return self._table.tokens_of(ids)

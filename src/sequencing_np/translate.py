@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,9 +19,9 @@ from sequencing_np.arrays import Arrays
 from sequencing_np.batch import PadIds, in_order, length_batches, make_batch, pad
 from sequencing_np.decode import Decoder, dynamic_decode
 from sequencing_np.errors import DataError, SearchError
-from sequencing_np.feedback import FeedBack, Hypothesis, TrainingFeedBack, mix, sentence_keys
+from sequencing_np.feedback import Deciding, Hypothesis, TrainingFeedBack, mix, sentence_keys
 from sequencing_np.limits import Limits
-from sequencing_np.mbr import NONE, candidate_keys, groups, rank
+from sequencing_np.mbr import NONE, candidate_keys, groups
 from sequencing_np.model import build_model
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.reversal import reading_order
@@ -29,6 +29,8 @@ from sequencing_np.rules import Rules
 from sequencing_np.search import SearchConfig, feedback_of
 from sequencing_np.state import Memory, select
 from sequencing_np.streaming import Begun, in_windows
+from sequencing_np.text_stream import UNANSWERED, quiet, text_pieces
+from sequencing_np.translation import Answer, Scored, Translation, agreed, fitted, without_alignments
 from sequencing_np.unknown import check_levels, replaced, words_of
 from sequencing_np.vectors import Source, is_blank, shown
 from sequencing_np.vocab import Vocabulary
@@ -46,69 +48,10 @@ class RunnableModel(Protocol):
     def encode(self, source: np.ndarray, mask: np.ndarray) -> Memory: ...
 
 
-class Answer(NamedTuple):
-    """One hypothesis as text."""
-
-    text: str
-    score: float  # what answers are ranked by: log-probability over length penalty
-    log_prob: float  # natural logarithm
-    tokens: list[str]  # the end symbol last, where it was reached
-    token_log_probs: list[float]
-    alignment: np.ndarray | None  # (T, S) attention of each token
-    finished: bool  # False: cut at the length limit
-
-
-class Translation(NamedTuple):
-    """What is said to one line."""
-
-    source: str  # the line; of an array how many vectors it holds
-    source_tokens: list[str]  # the end symbol last
-    answers: list[Answer]  # best first; none where the model answered NaN
-    parts: tuple[Translation, ...] = ()  # what was said to each part of it, where it was taken apart
-
-    @property
-    def text(self) -> str:
-        """The best answer, or nothing."""
-        return self.answers[0].text if self.answers else ""
-
-
 Ask = Callable[
     [Sequence[Sequence[int]], SearchConfig, np.ndarray, Sequence[Rules] | None], Callable[[], list[list[Hypothesis]]]
 ]
 """Takes a batch as `Translator.search` does; what it returns waits for the answer."""
-
-
-class Scored(NamedTuple):
-    """How likely a given target is."""
-
-    log_prob: float  # natural logarithm of the whole target, its end symbol included
-    token_log_probs: list[float]
-
-
-def without_alignments(translation: Translation) -> Translation:
-    """For who did not ask for them."""
-    return translation._replace(answers=[answer._replace(alignment=None) for answer in translation.answers])
-
-
-def fitted(alignment: np.ndarray, length: int) -> np.ndarray:  # (T, S) -> (T, length)
-    """Without padding; tokens past the first of several texts were not looked at by this attention."""
-    kept = alignment[:, :length]
-    return np.pad(kept, ((0, 0), (0, length - kept.shape[1])))
-
-
-def agreed(translation: Translation, search: SearchConfig) -> Translation:
-    """The answers that minimum Bayes risk prefers, best first; their scores are expected utilities."""
-    answers = translation.answers
-    if not answers or not translation.source.strip():
-        return translation
-    ranked = rank([each.text for each in answers], [each.score for each in answers], search.mbr)
-    chosen = [answers[place]._replace(score=expected) for place, expected in ranked[: search.n_best]]
-    return translation._replace(answers=chosen)
-
-
-def quiet() -> np.errstate:
-    """A context in which numbers may overflow in silence: a sentence for which they do has no answer, which is told."""
-    return np.errstate(over="ignore", invalid="ignore")
 
 
 class Translator:
@@ -207,6 +150,28 @@ class Translator:
 
         return in_windows(lines, begin, window, self.ahead)
 
+    def stream_text(
+        self, line: Source, search: SearchConfig = SearchConfig(), first: int = 0, wishes: Wishes | None = None
+    ) -> Iterator[str]:
+        """The text of the best answer to one line, piece by piece, as soon as it is decided; joined it is the answer.
+
+        A greedy search and a draw decide token after token, a beam what all answers that can still be the best begin
+        with. What needs all candidates (minimum Bayes risk) or whole answers (replaced unknown tokens, a target that is
+        read backwards) comes as one piece at the end. SearchError where there is no answer; what was said before stays.
+        """
+        if search.mbr != NONE or self.dictionary is not None:
+            (said,) = self.translate([line], search, first, wishes and [wishes])
+            if not said.answers:
+                raise SearchError(UNANSWERED)
+            yield from filter(None, [said.text])
+        elif not is_blank(line):
+            rules = self.rules([line], wishes and [wishes], search, first)
+            padded = pad([self.read(line, first + 1)], self.source_vocab.special.pad)
+            with quiet():
+                memory = self.model.encode(padded.ids, padded.mask)
+            feedback = self.feedback(search, sentence_keys(search.seed, first, 1), rules)
+            yield from text_pieces(self.model.decoder, memory, feedback, self.target_vocab)
+
     def rules(
         self, lines: Sequence[Source], wishes: Sequence[Wishes] | None, search: SearchConfig, first: int
     ) -> list[Rules] | None:
@@ -261,7 +226,7 @@ class Translator:
 
     def feedback(
         self, search: SearchConfig, keys: np.ndarray, rules: Sequence[Rules] | None = None
-    ) -> FeedBack[list[list[Hypothesis]]]:  # keys (B,)
+    ) -> Deciding:  # keys (B,)
         """The feedback that a SearchConfig asks for, with this model's end symbol and limits."""
         return feedback_of(search, self.target_vocab.special, self.limits, keys, rules)
 

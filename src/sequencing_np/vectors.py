@@ -133,6 +133,7 @@ class VectorVocab:
         """DataError: there are no ids."""
         raise DataError("vectors have no ids, and no text that could be made of them")
 
+    settled = decode
     tokens_of = decode
 
     def pieces(self, text: Source) -> list[str]:

@@ -17,7 +17,8 @@ from sequencing_np.arrays import log_sum_exp
 from sequencing_np.batch import pad
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.feedback import TrainingFeedBack
-from sequencing_np.translate import Translator, quiet
+from sequencing_np.text_stream import quiet
+from sequencing_np.translate import Translator
 
 
 class Chance(NamedTuple):

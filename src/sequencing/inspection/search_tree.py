@@ -20,7 +20,8 @@ from sequencing_np.feedback import Hypothesis, Turn, banned_ids
 from sequencing_np.search import SearchConfig
 from sequencing_np.special import Special
 from sequencing_np.state import Memory, Output
-from sequencing_np.translate import Translator, quiet
+from sequencing_np.text_stream import quiet
+from sequencing_np.translate import Translator
 
 KEPT, ENDED, CUT, DROPPED = "kept", "ended", "cut", "dropped"
 

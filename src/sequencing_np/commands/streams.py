@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from sequencing_np.errors import DataError, UsageError
 from sequencing_np.text import read_lines
-from sequencing_np.writing import write_lines
+from sequencing_np.writing import single_line, write_lines
 
 MAX_BYTES = 1 << 16  # of a line that a model is asked about
 WINDOW = 1024  # lines that are sorted and searched together
@@ -117,3 +117,16 @@ def write_output(output: str, lines: Iterable[str]) -> None:
     if output == "-" and sys.stdout is None:
         raise UsageError("standard output is closed; give --output")
     write_lines(output, lines)
+
+
+def write_pieces(lines: Iterable[Iterable[str]]) -> None:
+    """Write lines to standard output, each piece of them as it comes."""
+    if sys.stdout is None:
+        raise UsageError("standard output is closed; leave --stream out and give --output")
+    out = sys.stdout.buffer
+    for pieces in lines:
+        for piece in pieces:
+            out.write(single_line(piece).encode())
+            out.flush()
+        out.write(b"\n")
+        out.flush()

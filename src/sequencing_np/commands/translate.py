@@ -8,10 +8,19 @@ from functools import partial
 from sequencing_np.answers import Columns, JSONLines, Layout, NBest
 from sequencing_np.commands.ensemble import add_ensemble_options, load_together
 from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
-from sequencing_np.commands.streams import MAX_BYTES, WINDOW, Lines, Passing, add_output_option, write_output
+from sequencing_np.commands.streams import (
+    MAX_BYTES,
+    WINDOW,
+    Lines,
+    Passing,
+    add_output_option,
+    write_output,
+    write_pieces,
+)
 from sequencing_np.errors import SearchError, UsageError
 from sequencing_np.paragraphs import TOO_LONG, Paragraphs, Splitting
 from sequencing_np.search import SearchConfig
+from sequencing_np.text_stream import UNANSWERED
 from sequencing_np.translate import Translator
 from sequencing_np.unknown import read_dictionary
 from sequencing_np.vectors import longest_line
@@ -45,6 +54,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_output_option(parser)
     window = f"lines sorted and searched together; 1 answers each line at once (default {WINDOW}, at a terminal 1)"
     parser.add_argument("--window", type=int, metavar="N", help=window)
+    stream = "write an answer piece by piece as its words are decided; each line is answered at once"
+    parser.add_argument("--stream", action="store_true", help=stream)
     processes = "processes that search, each with the model (default 1); the answers are the same"
     parser.add_argument("--processes", type=int, default=1, metavar="N", help=processes)
     group = parser.add_argument_group("what is written")
@@ -118,6 +129,11 @@ def translate(
     unanswered: list[int] = []
     wishes = wishes_of(arguments)
 
+    def pieces() -> Iterator[Iterator[str]]:
+        for number, line in enumerate(lines, 1):
+            own = None if wishes is None else wishes(line)
+            yield answered(paragraphs.stream_text(line, search, own), number, unanswered)
+
     def said() -> Iterator[str]:
         stream = Passing(arguments.output).each(paragraphs.stream(lines, search, window, wishes))
         for number, translation in enumerate(stream):
@@ -128,8 +144,15 @@ def translate(
         if wishes is not None:
             wishes.finish()
 
-    with helped(translator, arguments, load):
-        write_output(arguments.output, said())
+    if arguments.stream:
+        check_stream(arguments)
+        write_pieces(pieces())
+        lines.finish()
+        if wishes is not None:
+            wishes.finish()
+    else:
+        with helped(translator, arguments, load):
+            write_output(arguments.output, said())
     if unanswered:
         first = ", ".join(map(str, unanswered[:3]))
         why, advice = "the model said NaN", "Look at the metrics of its training"
@@ -140,6 +163,26 @@ def translate(
             f"{len(unanswered)} of {lines.count} lines have no answer, as {why} (first: line {first}); they are empty. "
             + advice
         )
+
+
+def answered(pieces: Iterator[str], number: int, unanswered: list[int]) -> Iterator[str]:
+    """The pieces of an answer; where there is none, the number of its line is noted."""
+    try:
+        yield from pieces
+    except SearchError as error:
+        if str(error) != UNANSWERED:
+            raise
+        unanswered.append(number)
+
+
+def check_stream(arguments: argparse.Namespace) -> None:
+    """UsageError where something is asked for that is known when an answer is whole."""
+    whole = ("json", "scores", "alignments", "n_best")
+    asked = [f"--{name.replace('_', '-')}" for name in whole if getattr(arguments, name)]
+    asked += ["--output"] * (arguments.output != "-") + ["--processes"] * (arguments.processes > 1)
+    asked += ["--window"] * (arguments.window not in (None, 1))
+    if asked:
+        raise UsageError(f"--stream writes the words of one line as they come; leave {', '.join(asked)} out")
 
 
 def helped(

@@ -1,6 +1,6 @@
 """The decoders of a tokenizer.json: from tokens back to the text that they stand for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sequencing_np.errors import DataError
@@ -137,3 +137,22 @@ DECODER_TYPES: dict[str, Callable[[Mapping[str, Any]], Decoder]] = {
     "Replace": replace,
     "BPEDecoder": word_ends,
 }
+
+
+def settled(
+    steps: Sequence[Mapping[str, Any]], ids: list[int], names: Sequence[str | None], decode: Callable[[list[int]], str]
+) -> str:
+    """How what `decode` makes of ids begins whatever ids follow; the steps are those that it is made of."""
+    types = [step["type"] for step in steps]
+    whole = min((types.index(kind) for kind in ("Fuse", "ByteLevel") if kind in types), default=len(types))
+    for step in steps[whole + 1 :]:
+        if step["type"] != "Fuse" and (step["type"] != "Strip" or step["stop"]):
+            return ""  # what is done to a whole text, and not to its start alone, is known at the end
+    if "ByteFallback" in types:
+        while ids and names[ids[-1]] in BYTES:  # whether they are a character tells the last of them
+            ids = ids[:-1]
+    text = decode(ids)
+    if "BPEDecoder" in types:  # it looks at the last token in another way
+        shorter = decode(ids[:-1])
+        text = shorter if text.startswith(shorter) else ""
+    return text.rstrip("\ufffd")

@@ -14,7 +14,7 @@ from sequencing_np.piece_table import check_text
 from sequencing_np.special import END, FORMAT, UNKNOWN, check_kind, content, lone_surrogate
 from sequencing_np.tokenizers.documents import find_special, only_keys, read_special, read_tags, without_specials
 from sequencing_np.tokenizers.huggingface_added import AddedToken, AddedTokens, Found, read_added
-from sequencing_np.tokenizers.huggingface_decoders import DECODER_TYPES
+from sequencing_np.tokenizers.huggingface_decoders import DECODER_TYPES, settled
 from sequencing_np.tokenizers.huggingface_models import (
     MODELS,
     check_dropout,
@@ -22,7 +22,7 @@ from sequencing_np.tokenizers.huggingface_models import (
     named_unknown,
     tokens_of_model,
 )
-from sequencing_np.tokenizers.huggingface_text import NORMALIZERS, check_growth, made
+from sequencing_np.tokenizers.huggingface_text import NORMALIZERS, check_growth, made, steps
 from sequencing_np.tokenizers.huggingface_words import SPLITTERS
 
 CACHED_WORDS = 1 << 17
@@ -61,6 +61,7 @@ class HuggingFaceVocab:
         self._normalizers = made(document.get("normalizer"), "normalizers", "normalizer", NORMALIZERS)
         self._splitters = made(document.get("pre_tokenizer"), "pretokenizers", "pre-tokenizer", SPLITTERS)
         self._decoders = made(document.get("decoder"), "decoders", "decoder", DECODER_TYPES)
+        self._steps = steps(document.get("decoder"), "decoders", "decoder")
         self._decoded = document.get("decoder") is not None
         raw = [token for token in spotted if not token.normalized]
         self._raw = AddedTokens([*raw, *asked], lambda token: token.content)
@@ -119,6 +120,10 @@ class HuggingFaceVocab:
         for step in self._decoders:
             tokens = step(tokens)
         return "".join(tokens)
+
+    def settled(self, ids: Iterable[int]) -> str:
+        """How the text begins whatever ids follow."""
+        return settled(self._steps, list(ids), self.tokens, self.decode)
 
     def tokens_of(self, ids: Iterable[int]) -> list[str]:
         """The tokens of the ids before the first EOS, UNK as "<unk>"; PAD and BOS are left out."""
