@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequencing_np import disk
+from sequencing_np.compact import compact, widened
 from sequencing_np.config import Origin, build, parse_json, to_dict
 from sequencing_np.errors import ConfigError, ModelError
 from sequencing_np.limits import Limits
@@ -62,7 +63,7 @@ def read_model_folder(folder: str | Path) -> ModelFolder:
         if bool(vocab.vector_size) != vectors:
             own, read = ("text", "vectors") if vectors else ("vectors", "text")
             raise ModelError(f"{folder / name}: is of {own}, on this side the model has {read}; it is another model's")
-    weights = read_safetensors(folder / WEIGHTS)
+    weights = widened(read_safetensors(folder / WEIGHTS), str(folder / WEIGHTS))
     for name, array in weights.items():
         if not np.isfinite(array).all():
             raise ModelError(f"{folder / WEIGHTS}: {name} holds what is no finite number; its training went wrong")
@@ -96,6 +97,12 @@ def write_model_folder(folder: Path, model: ModelFolder, extra: Mapping[str, Any
     replace_folder(fresh, folder)
 
 
+def store_weights(folder: Path, kind: str) -> None:
+    """Write the weights of a folder anew, as a row of compact.KINDS; its manifest is the caller's matter."""
+    path = folder / WEIGHTS
+    write_safetensors(path, compact(widened(read_safetensors(path), str(path)), kind))
+
+
 def replace_folder(fresh: Path, folder: Path) -> None:
     """Put a finished folder in the place of another one; the old one is removed only after the new one stands.
 
@@ -125,9 +132,12 @@ def put_back(folder: Path) -> None:
             disk.move(old, folder)
 
 
-def copy_model_folder(folder: Path, target: Path) -> None:
-    """Copy a checked model folder to a new place; ModelError when something else stands there."""
-    check_manifest(folder)
+def copy_model_folder(folder: Path, target: Path, change: Callable[[Path], None] | None = None) -> None:
+    """Copy a checked model folder to a new place; ModelError when something else stands there.
+
+    `change` may write other files into the copy before it is put there.
+    """
+    manifest = check_manifest(folder)
     if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise ModelError(f"{target}: exists and is no model folder; give a new or empty folder")
     fresh = target.with_name(f".{target.name}.new")
@@ -135,4 +145,8 @@ def copy_model_folder(folder: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(folder, fresh)
     check_manifest(fresh)
+    if change is not None:
+        change(fresh)
+        own = ("format", "files", "digest")
+        write_manifest(fresh, {key: value for key, value in manifest.items() if key not in own})
     replace_folder(fresh, target)

@@ -27,6 +27,7 @@ TYPES: dict[str, np.dtype[Any]] = {
     "F16": np.dtype("<f2"),
     "I64": np.dtype("<i8"),
     "I32": np.dtype("<i4"),
+    "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
     "BF16": np.dtype("<u2"),  # the upper half of a float32
@@ -82,6 +83,8 @@ def check_layout(entries: Mapping[str, Any], size: int) -> None:
 
 def read_array(data: bytes, begin: int, entry: dict[str, Any]) -> np.ndarray:
     """One array of a safetensors file, by its header entry."""
+    if entry["dtype"] not in TYPES:
+        raise ValueError(f"numbers of the type {entry['dtype']!r}; this program reads {', '.join(TYPES)}")
     dtype, shape = TYPES[entry["dtype"]], [int(size) for size in entry["shape"]]
     first, end = entry["data_offsets"]
     if min(shape, default=0) < 0 or not 0 <= first <= end <= len(data) - begin:
