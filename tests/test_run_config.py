@@ -128,7 +128,7 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "train.seed": [-1],
 }
 ANYTHING = {  # fields of which every value of their type may be, or is tried elsewhere
-    "train.recompute",
+    "train.recompute", "train.shard",
     "train.same_bits", "train.trackers", "train.teacher.per_sentence", "train.teacher.draw", "vocab.joint",
     "train.init.from_run", "train.init.freeze", "train.distill.teacher", "vocab.source.delimiter",
     "vocab.source.file", "train.device", "data.prepared", "train.objective.start", "train.objective.dropout",

@@ -547,7 +547,7 @@ CHANGED = {
     "validate_beam": 2, "samples": 1, "log_every": 1, "save_minutes": 1.0, "keep": 3,
     "keep_models": 1, "trackers": '["tensorboard"]', "threads": 1,
     "device": "cpu", "bleu_tokenize": "char", "select": "chrf",
-    "guard": "{patience=3}", "recompute": "true",
+    "guard": "{patience=3}", "recompute": "true", "shard": "true",
 }  # fmt: skip
 
 

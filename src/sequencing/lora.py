@@ -86,5 +86,5 @@ def merged(weights: Mapping[str, np.ndarray], adapted: Mapping[str, LowRankLinea
     for name, layer in adapted.items():
         plain[f"{name}.weight"] = layer.weight.detach().cpu().numpy()
         if layer.bias is not None:
-            plain[f"{name}.bias"] = layer.bias.detach().cpu().numpy()
+            plain[f"{name}.bias"] = layer.bias.detach().cpu().clone().numpy()
     return plain

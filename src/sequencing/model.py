@@ -78,8 +78,8 @@ class Model(nn.Module):
         return memory
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Name -> array of every parameter, each shared one once: what the runtime loads."""
-        return {name: parameter.detach().cpu().numpy() for name, parameter in self.named_parameters()}
+        """Name -> array of every parameter, each shared one once: what the runtime loads. A copy."""
+        return {name: parameter.detach().cpu().clone().numpy() for name, parameter in self.named_parameters()}
 
     def load_weights(self, weights: dict[str, np.ndarray]) -> None:
         """Set every parameter; ModelError when a name or a shape is missing, unknown or different."""

@@ -138,8 +138,11 @@ class Average:
 
     def swap(self) -> None:
         """Exchange the weights of the model with the average; a second call exchanges them back."""
-        for parameter, mean in zip(self.own, self.mean, strict=True):
-            parameter.data, mean.data = mean.data, parameter.data
+        with torch.no_grad():
+            for parameter, mean in zip(self.own, self.mean, strict=True):
+                before = parameter.detach().clone()
+                parameter.copy_(mean)
+                mean.copy_(before)
 
 
 def clip(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:

@@ -17,10 +17,12 @@ import torch.distributed as group
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from sequencing.distributed.ranks import Ranks, lost
+from sequencing.distributed.ranks import Ranks
 from sequencing.process import cores
+from sequencing_np.errors import SequencingError
 
 PATIENCE = timedelta(minutes=30)  # that ranks wait for one another: rank 0 validates while the others wait
+SIGNS = ("gloo", "NCCL", "Connection")  # in what PyTorch says where ranks do not hear each other
 PAUSE = 0.02  # seconds between two looks at the store
 
 
@@ -43,6 +45,10 @@ def together() -> Iterator[Ranks]:
         raise lost(rank, error) from None
     try:
         yield Ranks(rank, count, device)
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in SIGNS):
+            raise lost(rank, error) from None
+        raise
     finally:
         group.destroy_process_group()
 
@@ -78,3 +84,12 @@ def looks(patience: timedelta) -> Iterator[None]:
         yield
         time.sleep(PAUSE)
     raise TimeoutError("they have not come")
+
+
+def lost(rank: int, error: Exception) -> SequencingError:
+    """What the ranks say that are left."""
+    return SequencingError(
+        f"rank {rank} cannot reach the others: one of them has ended, as what it said above or the system's log tells, "
+        f"or the network fails ({str(error).partition('. ')[0]}). What was saved before is intact: the same command "
+        "goes on from there, and torchrun --max-restarts N does by itself"
+    )

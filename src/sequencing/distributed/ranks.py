@@ -10,14 +10,20 @@ come to the same bits. Without it they are added as the library likes, which is 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.distributed as group
-from torch import Tensor
+from torch import Tensor, nn
 
-from sequencing_np.errors import ConfigError, SequencingError, UsageError
+from sequencing_np.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from sequencing.distributed.shards import Shards
+
+Made = TypeVar("Made")
 
 
 class Ranks:
@@ -25,11 +31,17 @@ class Ranks:
 
     def __init__(self, rank: int = 0, count: int = 1, device: torch.device | None = None) -> None:
         self.rank, self.count, self.device = rank, count, device or torch.device("cpu")
+        self.shards: Shards | None = None  # where each rank keeps a part of the model alone
 
     @property
     def first(self) -> bool:
         """Whether this is the one that writes."""
         return self.rank == 0
+
+    @property
+    def concerned(self) -> bool:
+        """Whether it has a part in what is written: it writes, or keeps some of the model."""
+        return self.first or self.shards is not None
 
     def own(self, shares: int) -> range:
         """Which of the batches of a step are this rank's."""
@@ -46,20 +58,18 @@ class Ranks:
         if self.count == 1:
             return list(numbers)
         sums = torch.tensor(numbers, dtype=torch.float64, device=self.device)
-        with self.heard():
-            group.all_reduce(sums)
+        group.all_reduce(sums)
         return sums.tolist()
 
     def add_up(self, parameters: Sequence[Tensor], same_bits: bool) -> None:
         """Let each parameter's gradient be the sum over all ranks."""
-        if self.count == 1:
+        if self.count == 1 or self.shards:  # or they were added where they are kept
             return
         own = torch.cat([(zeros(each) if each.grad is None else each.grad).flatten() for each in parameters])
         if same_bits:
             own = in_pairs(self.all_of(own))
         else:
-            with self.heard():
-                group.all_reduce(own)
+            group.all_reduce(own)
         sizes = [each.numel() for each in parameters]
         for each, part in zip(parameters, own.split(sizes), strict=True):
             each.grad = part.view_as(each)
@@ -67,23 +77,40 @@ class Ranks:
     def all_of(self, own: Tensor) -> list[Tensor]:
         """The tensors that the ranks have, in their order."""
         parts = [torch.empty_like(own) for _ in range(self.count)]
-        with self.heard():
-            group.all_gather(parts, own)
+        group.all_gather(parts, own)
         return parts
 
-    @contextmanager
-    def heard(self) -> Iterator[None]:
-        """SequencingError where the others cannot be heard any more: one that ends takes all along."""
-        try:
-            yield
-        except RuntimeError as error:
-            raise lost(self.rank, error) from None
+    def shard(self, model: nn.Module, alike: bool) -> None:
+        """Let each rank keep a part of the model alone; `alike`: whether all use each layer as often in a batch."""
+        if self.count > 1:
+            from sequencing.distributed.shards import Shards  # here, because it takes a second
+
+            self.shards = Shards(model, alike, self.count, self.device)
+
+    def run(self, work: Callable[[], Made]) -> Made:
+        """What `work` makes with the model, and a gradient can be taken of."""
+        return self.shards.run(work) if self.shards else work()
+
+    def whole(self, changed: bool = False) -> AbstractContextManager[None]:
+        """A context in which this rank has the whole model; all enter it. What is `changed` in it stays."""
+        return self.shards.whole(changed) if self.shards else nullcontext()
+
+    def gathered(self, tensor: Tensor) -> Tensor:
+        """The tensor of which each rank has a part; all ask."""
+        return self.shards.gathered(tensor) if self.shards else tensor
+
+    def part(self, like: Tensor, full: Tensor) -> Tensor:
+        """This rank's part of a tensor that all have, cut as `like` is."""
+        return self.shards.part(like, full) if self.shards else full
+
+    def kept(self, parameters: Sequence[nn.Parameter]) -> Sequence[nn.Parameter]:
+        """Those of which this rank has anything."""
+        return self.shards.kept(parameters) if self.shards else parameters
 
     def in_turn(self) -> None:
         """Wait until all have come here."""
         if self.count > 1:
-            with self.heard():
-                group.barrier()
+            group.barrier()
 
     def alike(self, what: str, mine: str) -> None:
         """UsageError on all ranks where one of them has another `what` than rank 0."""
@@ -95,15 +122,6 @@ class Ranks:
         others = [str(rank) for rank, row in enumerate(rows) if not torch.equal(row, rows[0])]
         if others:
             raise UsageError(f"rank {', '.join(others)} has another {what} than rank 0; start all ranks with the same")
-
-
-def lost(rank: int, error: Exception) -> SequencingError:
-    """What the ranks say that are left."""
-    return SequencingError(
-        f"rank {rank} cannot reach the others: one of them has ended, as what it said above or the system's log tells, "
-        f"or the network fails ({str(error).partition('. ')[0]}). What was saved before is intact: the same command "
-        "goes on from there, and torchrun --max-restarts N does by itself"
-    )
 
 
 def zeros(parameter: Tensor) -> Tensor:

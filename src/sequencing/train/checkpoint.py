@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sequencing.records import write_json
 from sequencing_np import disk
@@ -214,21 +215,29 @@ class Saver:
         return failure
 
 
-def optimizer_arrays(optimizer: torch.optim.Optimizer) -> dict[str, np.ndarray]:
-    """The tensors of an optimiser's state as `index.name`."""
+def optimizer_arrays(
+    optimizer: torch.optim.Optimizer, gathered: Callable[[Tensor], Tensor] = lambda tensor: tensor
+) -> dict[str, np.ndarray]:
+    """The tensors of an optimiser's state as `index.name`; `gathered` makes whole ones of those in parts."""
     state = optimizer.state_dict()["state"]
     return {
-        f"{index}.{name}": value.detach().cpu().numpy()
+        f"{index}.{name}": gathered(value.detach()).cpu().numpy()
         for index, entry in state.items()
         for name, value in entry.items()
         if value is not None
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, arrays: Mapping[str, np.ndarray]) -> None:
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer,
+    arrays: Mapping[str, np.ndarray],
+    part: Callable[[Tensor, Tensor], Tensor] = lambda like, full: full,
+) -> None:
     """The inverse of `optimizer_arrays`, on an optimiser of the same kind and model."""
-    state: dict[int, dict[str, torch.Tensor]] = {}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
     for key, array in arrays.items():
         index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = torch.from_numpy(array.copy())
+        full = torch.from_numpy(array.copy())
+        state.setdefault(int(index), {})[name] = part(parameters[int(index)], full)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

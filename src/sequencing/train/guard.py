@@ -7,7 +7,7 @@ losses; `spoil` lets a loss that is no number be seen in the gradient.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -145,9 +145,9 @@ def check_guard(config: GuardConfig) -> None:
     choose(THEN, config.then, "train.guard.then")
 
 
-def check_weights(model: nn.Module, step: int) -> None:
+def check_weights(model: nn.Module, step: int, gathered: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
     """SearchError where a weight is no finite number: nothing of it may be saved."""
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+    if not all(bool(gathered(torch.isfinite(parameter).all())) for parameter in model.parameters()):
         raise diverged(f"after step {step:,} the model has weights that are no finite numbers")
 
 

@@ -195,13 +195,16 @@ def log_training(session: Session) -> None:
 
 def look(session: Session) -> None:
     """Validate; keep the model as `best` where it is."""
-    check_weights(session.model, session.step)
+    ranks = session.ranks
+    check_weights(session.model, session.step, ranks.gathered)
     session.looked = session.step
-    if session.held_out is None or not session.ranks.first:
+    if session.held_out is None or not ranks.concerned:
         return
     settings = session.config.train
     session.model.eval()
-    with session.averaged():
+    with session.averaged(), ranks.whole():
+        if not ranks.first:
+            return
         with enough_memory(lambda: at_validation(settings, session.step, session.guard.device)):
             record, samples, answers = validate(session.translator, session.held_out, session.config)
         number = record[column(settings.select)]

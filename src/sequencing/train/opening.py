@@ -27,7 +27,7 @@ from sequencing.train.logging import Log, MetricsLog, Progress, Silence
 from sequencing.train.material import Material, Say, as_lists, gather, limits_of, same_data
 from sequencing.train.precision import chosen
 from sequencing.train.session import Session
-from sequencing.train.settings import check_settings, same_run
+from sequencing.train.settings import check_settings, same_run, taught_at_once
 from sequencing.train.trackers import trackers
 from sequencing.train.validation import read_held_out
 from sequencing.vocabularies import completed
@@ -88,6 +88,8 @@ def assembled(
     device = choose_device(config.train.device)
     model = Model(completed(config.model, source_vocab, target_vocab)).to(device)
     adapted = begin(model, config, material.vocabs, begun, progress.say)
+    if config.train.shard:
+        ranks.shard(model, taught_at_once(config))
     translator = Translator(model, source_vocab, target_vocab, limits_of(material.pairs))
     held_out = read_held_out(material.dev, translator, config) if material.dev else None
     check_validation(config.train, held_out is not None)

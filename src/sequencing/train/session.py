@@ -106,19 +106,19 @@ class Session:
 
         SearchError, and nothing written, where training diverged.
         """
-        check_weights(self.model, self.step)
-        tally = self.tally.sums(self.ranks)
-        if not self.ranks.first:
+        ranks = self.ranks
+        check_weights(self.model, self.step, ranks.gathered)
+        tally = self.tally.sums(ranks)
+        if not ranks.concerned:
             return
-        arrays = {
-            "weights": self.model.weights(),
-            "optimizer": optimizer_arrays(self.optimizer),
-        }
+        with ranks.whole():
+            arrays = {"weights": self.model.weights()}
+        arrays["optimizer"] = copied(optimizer_arrays(self.optimizer, ranks.gathered))
         if self.average:
-            arrays["average"] = {str(k): mean.cpu().numpy() for k, mean in enumerate(self.average.mean)}
+            means = (ranks.gathered(mean).cpu().numpy() for mean in self.average.mean)
+            arrays["average"] = copied({str(k): mean for k, mean in enumerate(means)})
         if self.critic:
-            arrays |= self.critic.arrays()
-        arrays = {name: copied(part) for name, part in arrays.items()}
+            arrays |= {name: copied(part) for name, part in self.critic.arrays().items()}
         state = {
             "step": self.step,
             "position": list(self.position),
@@ -135,9 +135,10 @@ class Session:
             "average_steps": self.average.steps if self.average else 0,
             "fingerprint": self.fingerprint,
         }
-        with self.averaged():
+        with self.averaged(), ranks.whole():
             last = self.model_folder()
-        last = last._replace(weights=copied(last.weights))
+        if not ranks.first:
+            return
 
         def write() -> None:
             save_checkpoint(self.folder, Checkpoint(arrays, state), self.config.train.keep)
@@ -155,12 +156,13 @@ class Session:
     def restore(self, checkpoint: Checkpoint) -> None:
         """The inverse of `save`."""
         arrays, state = checkpoint
-        self.model.load_weights(arrays["weights"])
-        restore_optimizer(self.optimizer, arrays["optimizer"])
+        with self.ranks.whole(changed=True):
+            self.model.load_weights(arrays["weights"])
+        restore_optimizer(self.optimizer, arrays["optimizer"], self.ranks.part)
         if self.average:
             self.average.steps = state["average_steps"]
             for k, mean in enumerate(self.average.mean):
-                mean.copy_(torch.from_numpy(arrays["average"][str(k)].copy()))
+                mean.copy_(self.ranks.part(mean, torch.from_numpy(arrays["average"][str(k)].copy())))
         if self.critic:
             self.critic.restore(arrays)
         self.step, self.position = state["step"], Position(*state["position"])

@@ -16,6 +16,7 @@ from sequencing.train.checkpoint import checkpoint_folders, identify
 from sequencing.train.guard import check_guard
 from sequencing.train.precision import check_precision
 from sequencing.train.trackers import check_trackers
+from sequencing.train_config import TrainConfig
 from sequencing_np.config import Origin, changes, choose, read_json
 from sequencing_np.errors import ConfigError, UsageError
 from sequencing_np.writing import sweep
@@ -25,7 +26,7 @@ CONFIG = "config.json"
 FREE = {  # settings of [train] that may change between two starts of one run
     "steps", "epochs", "minutes", "patience", "validate_every", "validate_sentences", "validate_beam", "samples",
     "log_every", "save_minutes", "keep", "keep_models", "trackers", "threads", "device", "bleu_tokenize", "select",
-    "guard", "recompute",
+    "guard", "recompute", "shard",
 }  # fmt: skip
 
 
@@ -42,6 +43,7 @@ def check_settings(config: RunConfig) -> None:
         check_tokenizer(train.bleu_tokenize)
     check_schedule(train)
     check_guard(train.guard)
+    check_shard(train)
     check_trackers(train.trackers)
     if config.model.copies and config.vocab.source.level == "vectors":
         raise ConfigError("model.decoder.copy: the source is vectors, which no text can repeat; set copy = false")
@@ -74,6 +76,28 @@ def check_objective(config: RunConfig) -> None:
             f"train.{wrong[0]}: is of the taught tokens' cross entropy, and train.objective.type = {objective.type!r} "
             "learns from the model's own answers; leave one of them out"
         )
+
+
+def check_shard(train: TrainConfig) -> None:
+    """ConfigError where each rank is to keep a part of the model, and something does not go with it."""
+    objective = train.objective.type
+    if train.shard and train.same_bits:
+        raise ConfigError(
+            "train.shard = true adds gradients where they are kept, in an order that depends on the number of ranks; "
+            "set train.same_bits = false"
+        )
+    if train.shard and OBJECTIVES[objective].baseline:
+        raise ConfigError(
+            f"train.shard = true: the baseline of train.objective.type = {objective!r} is not kept in parts; take an "
+            "objective without one, as self_critical, or set shard = false"
+        )
+
+
+def taught_at_once(config: RunConfig) -> bool:
+    """Whether a batch uses each layer once, however long its sentences are."""
+    objective, teacher = config.train.objective, config.train.teacher
+    whole = teacher.two_passes or (teacher.rate == 1 and teacher.type == "constant")
+    return OBJECTIVES[objective.type].weights is None and whole
 
 
 def begin_folder(folder: Path) -> None:

@@ -38,8 +38,9 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
     gradients = PairwiseSum(session.learning)
     for share, batch in zip(ranks.own(settings.accumulate), batches, strict=True):
         with enough_memory(lambda batch=batch: at_batch(batch, settings, session.step + 1, session.guard.device)):  # type: ignore[misc]
+            coins = chance(settings.seed, session.step, share)
             with part("forward"):
-                losses = step_losses(session, batch, chance(settings.seed, session.step, share))
+                losses = ranks.run(lambda batch=batch, coins=coins: step_losses(session, batch, coins))  # type: ignore[misc]
             with part("backward"):
                 session.loss_scale.up(losses.whole / count).backward()
             gradients.add()
@@ -47,12 +48,12 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
         if losses.told is not None:
             told = losses.told if told is None else told + losses.told
     gradients.put_back()
-    session.loss_scale.down(gradients.parameters)
+    session.loss_scale.down(ranks.kept(gradients.parameters))
     total = torch.as_tensor(total)
-    spoil(gradients.parameters, total)
+    spoil(ranks.kept(gradients.parameters), total)
     with part("gradients of all ranks, clipped"):
         ranks.add_up(gradients.parameters, settings.same_bits)
-        norm = clip(model.parameters(), settings.clip).detach()
+        norm = ranks.gathered(clip(model.parameters(), settings.clip).detach())
     verdict = session.guard.judge(norm, settings.clip, session.loss_scale.explains)
     session.loss_scale.learn(norm)
     with part("update"), enough_memory(lambda: at_update(session.step + 1, session.guard.device)):
