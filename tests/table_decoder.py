@@ -53,6 +53,11 @@ class TableDecoder:
         output = Output(native(logits), native(logits), native(np.array(alignment)))
         return output, State(state.memory, (numbers, native(words)))
 
+    def rewind(self, before: State, after: State, tokens: Any) -> State:
+        words = np.concatenate([self.arrays.host(part) for part in (before.cache[1], tokens)], axis=1)
+        assert (words == self.arrays.host(after.cache[1])[:, : words.shape[1]]).all()
+        return State(after.memory, (after.cache[0], self.arrays.native(words)))
+
 
 def random_table(seed: int, size: int, spread: float = 1.5) -> Table:
     """Normal logits, others for each sentence and each prefix."""

@@ -196,6 +196,10 @@ class Speaking(nn.Module):
             logits = self.copy(heard.hidden, logits, heard.alignment, heard.memory)
         return Output(logits, heard.hidden, heard.alignment), state
 
+    def rewind(self, before: State, after: State, tokens: Tensor) -> State:  # (R, T)
+        """The state after `tokens`, the first of those that were read between the two states: they are read again."""
+        return self.listen(tokens, before)[1]
+
 
 class Unspoken:
     """A decoder that stops before its last matrix: for logits it says what that would read."""

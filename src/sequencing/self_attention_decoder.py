@@ -22,7 +22,7 @@ from sequencing.self_attention import FeedForward, Residual, SelfAttention, scal
 from sequencing_np.attention import Past
 from sequencing_np.positions import PositionSizes
 from sequencing_np.self_attention import BlocksConfig, Scope
-from sequencing_np.self_attention_decoder import SelfAttentionDecoderConfig, Spoken
+from sequencing_np.self_attention_decoder import SelfAttentionDecoderConfig, Spoken, cut, cuttable
 from sequencing_np.state import Memory, MemorySizes, State
 
 
@@ -122,3 +122,9 @@ class SelfAttentionDecoder(Speaking):
                 x = said
         heard = Heard(self.norm(x) if self.norm else x, alignment, state.memory[-1])
         return heard, State(state.memory, (tuple(after), read + tokens.shape[1]))
+
+    def rewind(self, before: State, after: State, tokens: Tensor) -> State:  # (R, T)
+        """The state after `tokens`, the first of those that were read between the two states."""
+        if not cuttable(self.config, after):
+            return super().rewind(before, after, tokens)
+        return State(after.memory, cut(before.cache, after.cache, tokens.shape[1]))

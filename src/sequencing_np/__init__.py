@@ -53,6 +53,7 @@ _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "translation": ("Answer", "Translation", "Scored"),
     "translate": ("Translator",),
     "ensemble": ("Ensemble", "join_models"),
+    "draft": ("with_draft",),
     "paragraphs": ("Splitting", "Paragraphs"),
     "workers": ("Workers",),
 }  # fmt: skip

@@ -244,3 +244,7 @@ class ConvolutionalDecoder:
         if self.copy:
             logits = self.copy(hidden, logits, alignment, state.memory[-1])
         return Output(logits, hidden, alignment), State(state.memory, (tuple(after), scale, count + tokens.shape[1]))
+
+    def rewind(self, before: State, after: State, tokens: np.ndarray) -> State:  # (R, T)
+        """The state after `tokens`, the first of those that were read between the two states: they are read again."""
+        return self.step(tokens, before)[1]

@@ -133,19 +133,26 @@ def join_models(translators: Sequence[Translator], names: Sequence[str], mean: s
     first, *rest = translators
     for name, other in zip(names[1:], rest, strict=True):
         check_target(first.target_vocab, other.target_vocab, names[0], name)
-        if other.source_vocab.columns != first.source_vocab.columns:
-            counts = f"{first.source_vocab.columns} and {other.source_vocab.columns} texts a line"
-            raise ModelError(f"{names[0]} and {name} read {counts}; models decode together if they read the same text")
-    vocabs = [each.source_vocab for each in translators]
-    alike = all(vocab.to_json() == vocabs[0].to_json() for vocab in vocabs[1:])
-    if not alike and any(vocab.vector_size for vocab in vocabs):
-        raise ModelError(f"{', '.join(names)}: models of vectors decode together if they were taught the same ones")
-    apart = None if alike else SideBySide(vocabs)
+    apart = side_by_side(translators, names)
     model = Ensemble([each.model for each in translators], mean, apart)
     source: Any = apart or first.source_vocab
     limits = [each.limits for each in translators]
     shortest, longest = max(each.shortest for each in limits), min(each.longest for each in limits)
     return Translator(model, source, first.target_vocab, replace(limits[0], shortest=shortest, longest=longest))
+
+
+def side_by_side(translators: Sequence[Translator], names: Sequence[str]) -> SideBySide | None:
+    """What several translators make of a text; None where it is the same. ModelError where they read no one text."""
+    first, *rest = (each.source_vocab for each in translators)
+    for name, other in zip(names[1:], rest, strict=True):
+        if other.columns != first.columns:
+            counts = f"{first.columns} and {other.columns} texts a line"
+            raise ModelError(f"{names[0]} and {name} read {counts}; models decode together if they read the same text")
+    if all(other.to_json() == first.to_json() for other in rest):
+        return None
+    if any(vocab.vector_size for vocab in (first, *rest)):
+        raise ModelError(f"{', '.join(names)}: models of vectors decode together if they were taught the same ones")
+    return SideBySide([first, *rest])
 
 
 def check_target(one: Vocabulary, other: Vocabulary, name: str, other_name: str) -> None:

@@ -100,3 +100,7 @@ class FixedVectorDecoder:
         read = [words] * self.config.read_words + [summary] * self.config.peek
         hidden, stack = self.stack(np.concatenate(read, axis=2), state.cache)
         return Output(self.head(hidden), hidden, alignment), State(state.memory, stack)
+
+    def rewind(self, before: State, after: State, tokens: np.ndarray) -> State:  # (R, T)
+        """The state after `tokens`, the first of those that were read between the two states: they are read again."""
+        return self.step(tokens, before)[1]

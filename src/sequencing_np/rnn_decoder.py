@@ -104,3 +104,7 @@ class AttentionRNNDecoder:
         if self.copy:
             logits = self.copy(readout, logits, alignment, state.memory)
         return Output(logits, readout, alignment), State(state.memory, (stack, fed, past))
+
+    def rewind(self, before: State, after: State, tokens: np.ndarray) -> State:  # (R, T)
+        """The state after `tokens`, the first of those that were read between the two states: they are read again."""
+        return self.step(tokens, before)[1]

@@ -172,3 +172,21 @@ class SelfAttentionDecoder:
         if self.copy:
             logits = self.copy(hidden, logits, alignment, state.memory[-1])
         return Output(logits, hidden, alignment), State(state.memory, (tuple(after), read + tokens.shape[1]))
+
+    def rewind(self, before: State, after: State, tokens: np.ndarray) -> State:  # (R, T)
+        """The state after `tokens`, the first of those that were read between the two states."""
+        if not cuttable(self.config, after):
+            return self.step(tokens, before)[1]
+        return State(after.memory, cut(before.cache, after.cache, tokens.shape[1]))
+
+
+def cuttable(config: SelfAttentionDecoderConfig, state: State) -> bool:
+    """Whether all that a state holds of each word is its own: neither a cell nor an attention looks back."""
+    return config.mixer == "self_attention" and not any(past for _, past in state.cache[0])
+
+
+def cut(before: Any, after: Any, count: int) -> Any:
+    """A cache without what came after the first `count` words behind another one; of either floor."""
+    length = before[0][0][0][0].shape[2] + count
+    kept = tuple((tuple(part[:, :, :length] for part in own), past) for own, past in after[0])
+    return kept, before[1] + count

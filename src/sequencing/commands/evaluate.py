@@ -10,7 +10,7 @@ import json
 
 from sequencing.commands.model import add_device, add_run, load_all
 from sequencing.data.corpus import Corpus, References, read_references
-from sequencing_np.commands.ensemble import add_ensemble_options
+from sequencing_np.commands.ensemble import add_draft_options, add_ensemble_options, check_draft
 from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
 from sequencing_np.commands.streams import MAX_BYTES, ParallelLines, write_output
 from sequencing_np.errors import DataError, SearchError, UsageError
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_device(parser)
     add_ensemble_options(parser, "RUN")
+    add_draft_options(parser, "RUN")
     parser.add_argument("--source", metavar="F", help="text to translate, packed or not; -: stdin")
     parser.add_argument("--reference", action="append", default=[], metavar="F", help="its translations, line by line")
     parser.add_argument("--data", action="append", default=[], metavar="F.tsv", help="instead: source<tab>target lines")
@@ -48,6 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     from sequencing.loading import search_of
 
     search = search_config(search_of(arguments.run), arguments)
+    check_draft(search, arguments)
     translator = load_all(arguments)
     held_out = read_held_out(arguments, translator.source_vocab)
     evaluation = evaluate(translator, *held_out, search, arguments.tokenize)

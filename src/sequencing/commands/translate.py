@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 
 from sequencing.commands.model import add_device, add_run, load_all, load_in_worker
-from sequencing_np.commands.ensemble import add_ensemble_options
+from sequencing_np.commands.ensemble import add_draft_options, add_ensemble_options, check_draft
 from sequencing_np.commands.search import search_config
 from sequencing_np.commands.translate import add_options, translate
 
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_device(parser)
     add_ensemble_options(parser, "RUN")
+    add_draft_options(parser, "RUN")
     add_options(parser)
 
 
@@ -30,5 +31,6 @@ def run(arguments: argparse.Namespace) -> None:
     from sequencing.loading import check_processes, search_of
 
     search = search_config(search_of(arguments.run), arguments)
+    check_draft(search, arguments)
     threads = check_processes(arguments.processes, arguments.device)
     translate(load_all(arguments), search, arguments, partial(load_in_worker, arguments, threads))

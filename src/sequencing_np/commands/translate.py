@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from sequencing_np.answers import Columns, JSONLines, Layout, NBest
-from sequencing_np.commands.ensemble import add_ensemble_options, load_together
+from sequencing_np.commands.ensemble import add_draft_options, add_ensemble_options, check_draft, load_together
 from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
 from sequencing_np.commands.streams import (
     MAX_BYTES,
@@ -39,11 +39,13 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model folder, as `sequencing export` writes it")
     add_ensemble_options(parser, "MODEL")
+    add_draft_options(parser, "MODEL")
     add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     search = search_config(SearchConfig(), arguments)
+    check_draft(search, arguments)
     load = partial(load_together, arguments.model, arguments, Translator.load)
     translate(load(), search, arguments, load)
 
