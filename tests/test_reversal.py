@@ -181,5 +181,3 @@ def test_vocabularies_of_a_run(tmp_path: Path) -> None:
         build_side(SideConfig(file=file), iter([]))
     with pytest.raises(ConfigError, match=r"joint = true: .*turned\.json is of texts that are read backwards"):
         build_vocabularies(VocabConfig(SideConfig(file=file, reversed=True), joint=True), Texts())  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"target\.reversed True: only a source can be read backwards"):
-        VocabConfig(target=SideConfig(reversed=True))

@@ -49,13 +49,14 @@ def align(
     ]
     lengths = np.array([[len(source), len(target)] for source, target in encoded]).reshape(-1, 2)
     pads = PadIds(translator.source_vocab.special.pad, target_vocab.special.pad)
-    groups = []
+    vocabs, groups = (target_vocab, translator.source_vocab), []
     for rows in length_batches(lengths, batch_tokens):
         weights = taught_attention(translator, make_batch([encoded[row] for row in rows], pads), layer, look.head)
         found = []
         for row, alignment in zip(rows, weights, strict=True):
             source, target = lengths[row]
-            own = fitted(alignment[: target - 1], source)[:, reading_order(translator.source_vocab, encoded[row][0])]
+            said, read = (reading_order(*side) for side in zip(vocabs, encoded[row][::-1], strict=True))
+            own = fitted(alignment[: target - 1], source)[said[:-1]][:, read]
             found.append(None if np.isnan(own).any() else links(own, source - 1))
         groups.append((rows, found))
     return in_order(groups, len(pairs))

@@ -70,7 +70,7 @@ class SideConfig:
     factor_separator: str = "|"  # what stands between them
     dropout: float = 0.0  # of level "subwords", while training: share of merges that are left out, each time anew
     columns: int = 1  # of the source only: how many texts a source is, with tabs between them
-    reversed: bool = False  # of the source only: each text is read from its last token to its first
+    reversed: bool = False  # each text is read from its last token to its first
     algorithm: str = "bpe"  # of level "subwords": how they are learnt, a row of ALGORITHMS
 
     def __post_init__(self) -> None:
@@ -133,8 +133,6 @@ class VocabConfig:
         require(factors == 0, f"target.factors {factors}: only source text can have factors; leave it out")
         columns = self.target.columns
         require(columns == 1, f"target.columns {columns}: only a source can be several texts; leave it out")
-        turned = self.target.reversed
-        require(not turned, f"target.reversed {turned}: only a source can be read backwards; leave it out")
         no_text = 'target.level "vectors": what is answered is text; vectors can be a source alone'
         require(self.target.level != "vectors", no_text)
         joint = self.joint and self.source.level == "vectors"

@@ -117,8 +117,8 @@ def agreeing(vocab: Vocabulary, config: SideConfig) -> Vocabulary:
         )
     if vocab.reversed and not config.reversed:
         raise ConfigError(
-            f"{config.file}: its texts are read backwards, reversed is false; set vocab.source.reversed = true, or "
-            "give another file"
+            f"{config.file}: its texts are read backwards, reversed is false; set reversed = true beside it, or give "
+            "another file"
         )
     return vocab
 
@@ -157,6 +157,16 @@ def no_vectors(vocab: Vocabulary, config: SideConfig) -> Vocabulary:
     return vocab
 
 
+def turned(vocab: Vocabulary, config: SideConfig) -> Vocabulary:
+    """The vocabulary, its texts read backwards where they are to be."""
+    return ReversedVocab(vocab) if config.reversed and not vocab.reversed else vocab
+
+
+def build_target(config: SideConfig, corpus: Corpus) -> Vocabulary:
+    """The vocabulary of a target of its own."""
+    return turned(no_vectors(build_side(config, target_lines(corpus)), config), config)
+
+
 def in_columns(vocab: Vocabulary, columns: int) -> Vocabulary:
     """The vocabulary of lines of so many texts, made of that of one text where it is none yet."""
     return vocab if vocab.columns == columns else ColumnsVocab(vocab, columns)
@@ -164,8 +174,7 @@ def in_columns(vocab: Vocabulary, columns: int) -> Vocabulary:
 
 def as_source(vocab: Vocabulary, config: SideConfig) -> Vocabulary:
     """The vocabulary of a source, made of that of one text where it is none yet: in columns, and read backwards."""
-    vocab = in_columns(vocab, config.columns)
-    return ReversedVocab(vocab) if config.reversed and not vocab.reversed else vocab
+    return turned(in_columns(vocab, config.columns), config)
 
 
 def build_vocabularies(config: VocabConfig, corpus: Corpus) -> tuple[Vocabulary, Vocabulary]:
@@ -174,12 +183,15 @@ def build_vocabularies(config: VocabConfig, corpus: Corpus) -> tuple[Vocabulary,
     Where the source has factors, the joint one is that of the words.
     """
     if config.source.level == "vectors" and not config.source.file:
-        return build_vectors(corpus), no_vectors(build_side(config.target, target_lines(corpus)), config.target)
+        return build_vectors(corpus), build_target(config.target, corpus)
     if not config.joint:
         source = as_source(build_side(config.source, source_lines(corpus)), config.source)
-        return source, no_vectors(build_side(config.target, target_lines(corpus)), config.target)
-    if config.target not in (SideConfig(), config.source):
-        raise ConfigError("vocab.joint = true: one vocabulary, described by vocab.source; leave vocab.target out")
+        return source, build_target(config.target, corpus)
+    plain = replace(config.target, reversed=False)
+    if plain not in (SideConfig(), replace(config.source, reversed=False)):
+        raise ConfigError(
+            "vocab.joint = true: one vocabulary, described by vocab.source; leave vocab.target out, but for reversed"
+        )
     if not config.source.factors:
         joint = no_vectors(build_side(config.source, both_sides(corpus)), config.source)
         if joint.columns > 1 or joint.reversed:
@@ -188,11 +200,11 @@ def build_vocabularies(config: VocabConfig, corpus: Corpus) -> tuple[Vocabulary,
                 f"vocab.joint = true: {config.source.file} is {form}, which no target is; give the vocabulary of one "
                 "text, as the target's is"
             )
-        return as_source(joint, config.source), joint
+        return as_source(joint, config.source), turned(joint, config.target)
     if config.source.file and is_whole_vocab(config.source.file):
         raise ConfigError("vocab.joint = true with factors: vocab.source.file must be lines of words, not .json")
     factored = build_factored(config.source, source_lines(corpus), target_lines(corpus))
-    return as_source(factored, config.source), factored.words
+    return as_source(factored, config.source), turned(factored.words, config.target)
 
 
 def with_symbols(encoder: Any, source: Vocabulary) -> Any:

@@ -51,6 +51,7 @@ _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "model_folder": ("ModelFolder", "read_model_folder", "write_model_folder"),
     "search": ("SearchConfig",),
     "translation": ("Answer", "Translation", "Scored"),
+    "reranking": ("Reranker",),
     "translate": ("Translator",),
     "ensemble": ("Ensemble", "join_models"),
     "draft": ("with_draft",),

@@ -1,8 +1,8 @@
-"""A source that is read backwards: the tokens of each text are turned round, its end symbol stays the last.
+"""A text that is read backwards: its tokens are turned round, its end symbol stays the last.
 
-So the beginning of a source stands next to the beginning of its translation (Sutskever et al. 2014, section 3.3). The
-vocabulary is saved with the model, and so whoever runs the model turns sources round too. Knows nothing of how a text
-becomes ids: that is left to the vocabulary that is wrapped.
+So the beginning of a source stands next to the beginning of its translation (Sutskever et al. 2014, section 3.3), and a
+target is said from its end (Liu et al. 2016). The vocabulary is saved with the model, and so whoever runs the model
+turns texts round too. Knows nothing of how a text becomes ids: that is left to the vocabulary that is wrapped.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,6 +33,12 @@ def backwards(ids: Sequence[int], eos: int) -> list[int]:
 def reading_order(vocab: Vocabulary, ids: Sequence[int]) -> list[int]:
     """Where each token of a text, in the order in which it is written, stands among the ids of the text."""
     return backwards(ids, vocab.special.eos) if vocab.reversed else list(range(len(ids)))
+
+
+def written(vocab: Vocabulary, text: str) -> list[str]:
+    """The pieces of a text, in the order in which it is written."""
+    pieces = vocab.pieces(text)
+    return [pieces[place] for place in reading_order(vocab, vocab.encode(text))]
 
 
 class ReversedVocab:

@@ -24,6 +24,7 @@ from sequencing_np.limits import Limits
 from sequencing_np.mbr import NONE, candidate_keys, groups
 from sequencing_np.model import build_model
 from sequencing_np.model_folder import read_model_folder
+from sequencing_np.reranking import Reranker, reranked, with_candidates
 from sequencing_np.reversal import reading_order
 from sequencing_np.rules import Rules
 from sequencing_np.search import SearchConfig, feedback_of
@@ -68,6 +69,7 @@ class Translator:
         self.model, self.source_vocab, self.target_vocab = model, source_vocab, target_vocab
         self.limits = limits or Limits()
         self.dictionary: Mapping[str, str] | None = None  # what replaces unknown tokens; None: they stay
+        self.rerankers: Sequence[Reranker] = ()  # who has a say in which answer is the best
         self.ask: Ask = self.later  # who searches, and how many batches it takes beforehand
         self.ahead = 0
 
@@ -112,13 +114,14 @@ class Translator:
     ) -> Begun[Translation]:
         """The same for later: who searches for this translator is asked, what it finds is said when it is finished."""
         wanted = search if self.dictionary is None else replace(search, alignments=True)
+        wanted = with_candidates(wanted) if self.rerankers else wanted
         rules = self.rules(lines, wishes, search, first)
         encoded = [self.read(line, number) for number, line in enumerate(lines, first + 1)]
         asked = [row for row, line in enumerate(lines) if not is_blank(line)]
         lengths = np.array([len(encoded[row]) for row in asked], dtype=np.int64)
         keys = sentence_keys(search.seed, first, len(lines))[asked]
         answers = []
-        for positions in length_batches(lengths, max(search.batch_tokens // search.rows, 1)):
+        for positions in length_batches(lengths, max(search.batch_tokens // wanted.rows, 1)):
             rows = [asked[position] for position in positions]
             own = rules and [rules[row] for row in rows]
             answers.append((positions, self.ask([encoded[row] for row in rows], wanted, keys[positions], own)))
@@ -128,6 +131,7 @@ class Translator:
             hypotheses: dict[int, list[Hypothesis]] = dict(zip(asked, found, strict=True))
             said = [self.say(line, encoded[row], hypotheses.get(row)) for row, line in enumerate(lines)]
             said = said if search.mbr == NONE else [agreed(each, search) for each in said]
+            said = reranked(lines, said, self.rerankers, search) if self.rerankers else said
             return said if search.alignments else [without_alignments(each) for each in said]
 
         return Begun(len(answers), finish)
@@ -156,10 +160,11 @@ class Translator:
         """The text of the best answer to one line, piece by piece, as soon as it is decided; joined it is the answer.
 
         A greedy search and a draw decide token after token, a beam what all answers that can still be the best begin
-        with. What needs all candidates (minimum Bayes risk) or whole answers (replaced unknown tokens, a target that is
-        read backwards) comes as one piece at the end. SearchError where there is no answer; what was said before stays.
+        with. What needs all candidates (minimum Bayes risk, reranking) or whole answers (replaced unknown tokens, a
+        target that is read backwards) comes as one piece at the end. SearchError where there is no answer; what was
+        said before stays.
         """
-        if search.mbr != NONE or self.dictionary is not None:
+        if search.mbr != NONE or self.dictionary is not None or self.rerankers:
             (said,) = self.translate([line], search, first, wishes and [wishes])
             if not said.answers:
                 raise SearchError(UNANSWERED)
@@ -241,13 +246,16 @@ class Translator:
             return Translation(line, pieces, [Answer("", 0.0, 0.0, [], [], None, True)])
         answers = []
         for found in hypotheses:
-            tokens = self.target_vocab.tokens_of(found.tokens) + (["</s>"] if found.finished else [])
+            spoken = reading_order(self.target_vocab, found.tokens)  # where the words of the text stand
+            said = [found.tokens[place] for place in spoken]
+            spoken += [len(spoken)] * found.finished
+            tokens = self.target_vocab.tokens_of(said) + (["</s>"] if found.finished else [])
             text = self.target_vocab.decode(found.tokens)
-            alignment = fitted(found.alignment, len(ids))[:, order] if found.alignment is not None else None
+            alignment = fitted(found.alignment, len(ids))[spoken][:, order] if found.alignment is not None else None
             if self.dictionary is not None and alignment is not None:
                 words = words_of(self.source_vocab, ids, pieces)
-                text = replaced(self.target_vocab, found.tokens, alignment, words, self.dictionary)
-            rest = (found.token_log_probs, alignment, found.finished)
+                text = replaced(self.target_vocab, said, alignment, words, self.dictionary)
+            rest = ([found.token_log_probs[place] for place in spoken], alignment, found.finished)
             answers.append(Answer(text, found.score, found.log_prob, tokens, *rest))
         return Translation(line, pieces, answers)
 
@@ -268,6 +276,7 @@ class Translator:
                 memory = self.model.encode(batch.source, batch.source_mask)
                 output = dynamic_decode(self.model.decoder, memory, TrainingFeedBack(batch.target, special))
                 log_probs = self.model.arrays.log_prob(output.logits, batch.target)
-            kept = [list(map(float, row[mask])) for row, mask in zip(log_probs, batch.target_mask, strict=True)]
+            orders = [reading_order(self.target_vocab, encoded[row][1]) for row in rows]
+            kept = [[float(row[place]) for place in order] for row, order in zip(log_probs, orders, strict=True)]
             groups.append((rows, [Scored(sum(row), row) for row in kept]))
         return in_order(groups, len(pairs))

@@ -39,6 +39,8 @@ class Wishes(NamedTuple):
             found.append(Include([[words_of(form, vocab) for form in forms] for forms in self.include]))
         if self.exclude:
             found.append(Exclude([words_of(text, vocab) for text in self.exclude]))
+        if self.begin and vocab.reversed:
+            raise DataError(f"begin {self.begin!r}: the model says how answers end first; ask for it with include")
         if self.begin:
             found.append(Begin(words_of(self.begin, vocab)))
         if self.allowed:

@@ -7,10 +7,12 @@ between them in either file.
 
 import argparse
 import json
+from functools import partial
 
-from sequencing.commands.model import add_device, add_run, load_all
+from sequencing.commands.model import add_device, add_run, load_all, load_beside
 from sequencing.data.corpus import Corpus, References, read_references
 from sequencing_np.commands.ensemble import add_draft_options, add_ensemble_options, check_draft
+from sequencing_np.commands.reranking import add_rerank_options, check_rerank, load_rerankers
 from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
 from sequencing_np.commands.streams import MAX_BYTES, ParallelLines, write_output
 from sequencing_np.errors import DataError, SearchError, UsageError
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     add_ensemble_options(parser, "RUN")
     add_draft_options(parser, "RUN")
+    add_rerank_options(parser, "RUN")
     parser.add_argument("--source", metavar="F", help="text to translate, packed or not; -: stdin")
     parser.add_argument("--reference", action="append", default=[], metavar="F", help="its translations, line by line")
     parser.add_argument("--data", action="append", default=[], metavar="F.tsv", help="instead: source<tab>target lines")
@@ -50,7 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     search = search_config(search_of(arguments.run), arguments)
     check_draft(search, arguments)
+    check_rerank(search, arguments)
     translator = load_all(arguments)
+    load_rerankers(translator, arguments, partial(load_beside, arguments))
     held_out = read_held_out(arguments, translator.source_vocab)
     evaluation = evaluate(translator, *held_out, search, arguments.tokenize)
     if arguments.output:

@@ -1,6 +1,7 @@
 """Which model a command is about: the options, and what they load."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from sequencing_np.translate import Translator
@@ -32,12 +33,16 @@ def load(arguments: argparse.Namespace) -> Translator:
 
 def load_all(arguments: argparse.Namespace) -> Translator:
     """The model that was asked for, together with those of --with."""
-    from sequencing.loading import load_translator
     from sequencing_np.commands.ensemble import load_together
 
-    return load_together(
-        arguments.run, arguments, lambda run: load_translator(run, arguments.device, arguments.checkpoint)
-    )
+    return load_together(arguments.run, arguments, partial(load_beside, arguments))
+
+
+def load_beside(arguments: argparse.Namespace, run: str) -> Translator:
+    """Another model, from where and on what the first is asked for."""
+    from sequencing.loading import load_translator
+
+    return load_translator(run, arguments.device, arguments.checkpoint)
 
 
 def load_in_worker(arguments: argparse.Namespace, threads: int) -> Translator:

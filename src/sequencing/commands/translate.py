@@ -3,8 +3,9 @@
 import argparse
 from functools import partial
 
-from sequencing.commands.model import add_device, add_run, load_all, load_in_worker
+from sequencing.commands.model import add_device, add_run, load_all, load_beside, load_in_worker
 from sequencing_np.commands.ensemble import add_draft_options, add_ensemble_options, check_draft
+from sequencing_np.commands.reranking import add_rerank_options, check_rerank, load_rerankers
 from sequencing_np.commands.search import search_config
 from sequencing_np.commands.translate import add_options, translate
 
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     add_ensemble_options(parser, "RUN")
     add_draft_options(parser, "RUN")
+    add_rerank_options(parser, "RUN")
     add_options(parser)
 
 
@@ -32,5 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     search = search_config(search_of(arguments.run), arguments)
     check_draft(search, arguments)
+    check_rerank(search, arguments)
     threads = check_processes(arguments.processes, arguments.device)
-    translate(load_all(arguments), search, arguments, partial(load_in_worker, arguments, threads))
+    translator = load_all(arguments)
+    load_rerankers(translator, arguments, partial(load_beside, arguments))
+    translate(translator, search, arguments, partial(load_in_worker, arguments, threads))

@@ -9,6 +9,7 @@ from sequencing_np.answers import decimal, scored_json
 from sequencing_np.commands.ensemble import add_ensemble_options, load_together
 from sequencing_np.commands.streams import MAX_BYTES, WINDOW, ParallelLines, Passing, add_output_option, write_output
 from sequencing_np.errors import SearchError, UsageError
+from sequencing_np.reversal import written
 from sequencing_np.search import SearchConfig
 from sequencing_np.translate import Translator
 from sequencing_np.vectors import longest_line
@@ -59,7 +60,7 @@ def score(translator: Translator, arguments: argparse.Namespace) -> None:
                 if math.isnan(scored.log_prob):
                     unscored.append(number)
                 if arguments.json:
-                    yield scored_json(source, target, translator.target_vocab.pieces(target), scored)
+                    yield scored_json(source, target, written(translator.target_vocab, target), scored)
                 else:
                     yield decimal(scored.log_prob)
         pairs.finish()

@@ -68,8 +68,9 @@ def search_config(base: SearchConfig, arguments: argparse.Namespace) -> SearchCo
             raise UsageError(f"--{name.replace('_', '-')} is an option of drawing answers; add --sample")
     if "mbr" in given:
         add_utility(given["mbr"])
-    if "candidates" in given and given.get("mbr", base.mbr) == NONE:
-        raise UsageError("--candidates is an option of choosing among answers; add --mbr")
+    reranks = vars(arguments).get("rerank") or vars(arguments).get("rerank_backwards")
+    if "candidates" in given and given.get("mbr", base.mbr) == NONE and not reranks:
+        raise UsageError("--candidates is an option of choosing among answers; add --mbr or --rerank")
     if given.get("seed", 0) < 0:
         raise UsageError(f"--seed {given['seed']}: must be 0 or more")
     try:

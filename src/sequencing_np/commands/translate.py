@@ -7,6 +7,7 @@ from functools import partial
 
 from sequencing_np.answers import Columns, JSONLines, Layout, NBest
 from sequencing_np.commands.ensemble import add_draft_options, add_ensemble_options, check_draft, load_together
+from sequencing_np.commands.reranking import add_rerank_options, check_rerank, load_rerankers
 from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
 from sequencing_np.commands.streams import (
     MAX_BYTES,
@@ -40,14 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model folder, as `sequencing export` writes it")
     add_ensemble_options(parser, "MODEL")
     add_draft_options(parser, "MODEL")
+    add_rerank_options(parser, "MODEL")
     add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     search = search_config(SearchConfig(), arguments)
     check_draft(search, arguments)
+    check_rerank(search, arguments)
     load = partial(load_together, arguments.model, arguments, Translator.load)
-    translate(load(), search, arguments, load)
+    translator = load()
+    load_rerankers(translator, arguments, Translator.load)
+    translate(translator, search, arguments, load)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
