@@ -34,7 +34,7 @@ FLOORS = [GROUND, UPPER]
 TWINS = {"arrays", "layers", "attention", "cells", "rnn", "model"}
 NATIVE = {"NumpyArrays": "TorchArrays"}  # twins that are named after their library
 BORROWED = {"LayerNorm", "RMSNorm"}  # PyTorch's own stand on the upper floor
-TRAINING = {"Dropout", "ShortProduct", "Speaking", "Unspoken"}  # nothing to run
+TRAINING = {"Dropout", "ShortProduct", "Unspoken"}  # nothing to run
 HEAVY = {
     "torch", "matplotlib", "sacrebleu", "sentencepiece", "tensorboard", "safetensors", "num2words", "optuna",
 }  # fmt: skip

@@ -19,10 +19,11 @@ from torch.nn.functional import glu, linear, pad
 
 from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
-from sequencing.head import Copy, Heard, Speaking, make_head
+from sequencing.head import Copy, Speaking, make_head
 from sequencing.layers import Dropout, Linear, LookUpOp, PositionTable, masked_mean
 from sequencing_np.attention import Past
 from sequencing_np.cnn import HALF, ConvolutionalDecoderConfig, ConvolutionalEncoderConfig, Spoken
+from sequencing_np.head import Heard
 from sequencing_np.state import Memory, MemorySizes, State
 
 

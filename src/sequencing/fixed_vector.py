@@ -14,12 +14,13 @@ from sequencing.attention import look
 from sequencing.attention_scores import SummaryAttention
 from sequencing.bridge import BRIDGES
 from sequencing.cells import CELLS
-from sequencing.head import Heard, Speaking, make_head
+from sequencing.head import Speaking, make_head
 from sequencing.layers import Dropout, LookUpOp
 from sequencing.rnn import RecurrentStack
 from sequencing_np.attention import AttentionConfig
 from sequencing_np.bridge import BridgeSizes
 from sequencing_np.fixed_vector import FixedVectorDecoderConfig
+from sequencing_np.head import Heard
 from sequencing_np.state import Memory, MemorySizes, State
 
 

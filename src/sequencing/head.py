@@ -8,7 +8,7 @@ module with `before`, (R, T, D) to (R, T, F), and a linear map `output` from the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from sequencing.layers import Linear, LookUpOp
 from sequencing_np.errors import ConfigError
-from sequencing_np.head import smallest_mass
+from sequencing_np.head import Heard, smallest_mass
 from sequencing_np.state import Memory, Output, State
 
 
@@ -174,14 +174,6 @@ class Copy(nn.Module):
             return spoken.scatter(2, place, mixed).reshape(logits.shape)
 
 
-class Heard(NamedTuple):
-    """What a decoder has made of T tokens before it says anything."""
-
-    hidden: Tensor  # (R, T, D)  what the head reads
-    alignment: Tensor  # (R, T, S)
-    memory: Memory  # what the alignment looked at
-
-
 class Speaking(nn.Module):
     """The half of a decoder that speaks: `head` and `copy` make words of what its own `listen` has heard."""
 
@@ -199,6 +191,12 @@ class Speaking(nn.Module):
     def rewind(self, before: State, after: State, tokens: Tensor) -> State:  # (R, T)
         """The state after `tokens`, the first of those that were read between the two states: they are read again."""
         return self.listen(tokens, before)[1]
+
+    def among(self, ids: Tensor) -> Callable[[Tensor], Tensor]:  # (C,) -> (R, T, D) to (R, T, C)
+        """The head for some ids alone."""
+        output = self.head.output
+        weight, bias = output.weight[ids], None if output.bias is None else output.bias[ids]
+        return lambda x: functional.linear(self.head.before(x), weight, bias)
 
 
 class Unspoken:

@@ -51,7 +51,9 @@ def load_translator(path: str | Path, device: str = "auto", checkpoint: str = "b
     model.load_weights(parts.weights)
     model.to(choose_device(device)).eval()
     model.requires_grad_(False)
-    return Translator(model, parts.source_vocab, parts.target_vocab, parts.limits)
+    found = Translator(model, parts.source_vocab, parts.target_vocab, parts.limits)
+    found.shortlist = parts.shortlist
+    return found
 
 
 def check_processes(count: int, device: str) -> int:

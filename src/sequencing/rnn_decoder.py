@@ -13,10 +13,11 @@ from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
 from sequencing.bridge import BRIDGES
 from sequencing.cells import CELLS
-from sequencing.head import READOUTS, Copy, Heard, Speaking, make_head
+from sequencing.head import READOUTS, Copy, Speaking, make_head
 from sequencing.layers import Dropout, LookUpOp
 from sequencing.rnn import RecurrentStack
 from sequencing_np.bridge import BridgeSizes
+from sequencing_np.head import Heard
 from sequencing_np.rnn_decoder import RNNDecoderConfig
 from sequencing_np.state import Memory, MemorySizes, State
 

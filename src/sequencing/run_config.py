@@ -154,6 +154,10 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     search: SearchConfig = field(default_factory=SearchConfig)  # of validation and, unless told otherwise, of translate
 
+    def __post_init__(self) -> None:
+        late = "search.shortlist: a model gets its shortlist when it is exported; leave it out, and give --shortlist"
+        require(not self.search.shortlist, late)
+
 
 def run_config(values: dict[str, Any], origin: Origin) -> RunConfig:
     """A RunConfig from nested mappings; ConfigError names what does not belong."""

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
 from sequencing.cells import CELLS
-from sequencing.head import Copy, Heard, Speaking, make_head
+from sequencing.head import Copy, Speaking, make_head
 from sequencing.layers import NORMS, Dropout, Linear, LookUpOp, short
 from sequencing.positions import POSITIONS
 from sequencing.self_attention import FeedForward, Residual, SelfAttention, scale_by_depth
 from sequencing_np.attention import Past
+from sequencing_np.head import Heard
 from sequencing_np.positions import PositionSizes
 from sequencing_np.self_attention import BlocksConfig, Scope
 from sequencing_np.self_attention_decoder import SelfAttentionDecoderConfig, Spoken, cut, cuttable

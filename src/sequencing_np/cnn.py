@@ -14,9 +14,9 @@ import numpy as np
 from sequencing_np.arrays import Arrays, NumpyArrays
 from sequencing_np.attention import ATTENTIONS, AttentionConfig, Past, look
 from sequencing_np.config import choose, require
-from sequencing_np.head import HEADS, make_copy, make_head
+from sequencing_np.head import HEADS, Heard, Speaking, make_copy, make_head
 from sequencing_np.layers import Linear, LookUpOp, PositionTable, key_map, masked_mean, sigmoid
-from sequencing_np.state import Array, Memory, MemorySizes, Output, State
+from sequencing_np.state import Array, Memory, MemorySizes, State
 
 Weights = dict[str, Any]
 
@@ -192,7 +192,7 @@ class DecoderLayer:
         return Spoken((h + x) * HALF, alignment, (read[:, x.shape[1] :], past))
 
 
-class ConvolutionalDecoder:
+class ConvolutionalDecoder(Speaking):
     """Causal convolutions over the words so far, each layer with an attention; the alignment is the layers' mean.
 
     It carries the last kernel - 1 inputs of each layer, zeros at the start, and how many tokens a row has read. What
@@ -231,7 +231,7 @@ class ConvolutionalDecoder:
         memories = tuple(layer.attention.prepare(memory) for layer in self.layers)
         return State(memories, (caches, scale, np.zeros((rows, 1), dtype=np.int64)))
 
-    def step(self, tokens: np.ndarray, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+    def listen(self, tokens: np.ndarray, state: State) -> tuple[Heard, State]:  # (R, T), State -> Heard, State
         caches, scale, count = state.cache
         entering = self.embedding(tokens) + self.positions(count, tokens.shape[1])
         x, alignments, after = self.inner(entering), [], []
@@ -240,11 +240,6 @@ class ConvolutionalDecoder:
             alignments.append(alignment)
             after.append(cache)
         hidden, alignment = self.outer(x), np.mean(alignments, axis=0)
-        logits = self.head(hidden)
-        if self.copy:
-            logits = self.copy(hidden, logits, alignment, state.memory[-1])
-        return Output(logits, hidden, alignment), State(state.memory, (tuple(after), scale, count + tokens.shape[1]))
-
-    def rewind(self, before: State, after: State, tokens: np.ndarray) -> State:  # (R, T)
-        """The state after `tokens`, the first of those that were read between the two states: they are read again."""
-        return self.step(tokens, before)[1]
+        return Heard(hidden, alignment, state.memory[-1]), State(
+            state.memory, (tuple(after), scale, count + tokens.shape[1])
+        )

@@ -17,10 +17,10 @@ from sequencing_np.attention_scores import SummaryAttention
 from sequencing_np.bridge import BRIDGES, BridgeSizes
 from sequencing_np.cells import CELLS
 from sequencing_np.config import choose, require
-from sequencing_np.head import HEADS, make_head
+from sequencing_np.head import HEADS, Heard, Speaking, make_head
 from sequencing_np.layers import LookUpOp
 from sequencing_np.rnn import RecurrentStack, StackConfig
-from sequencing_np.state import Memory, MemorySizes, Output, State
+from sequencing_np.state import Memory, MemorySizes, State
 
 Weights = dict[str, Any]
 
@@ -69,7 +69,7 @@ class FixedVectorDecoderConfig:
         )
 
 
-class FixedVectorDecoder:
+class FixedVectorDecoder(Speaking):
     """A recurrent stack over a vector, over words, or over both side by side. All real tokens weigh the same."""
 
     def __init__(
@@ -94,13 +94,9 @@ class FixedVectorDecoder:
     def start(self, memory: Memory) -> State:
         return State(self.attention.prepare(memory), self.bridge.sizes.by_layer(self.bridge(memory.summary)))
 
-    def step(self, tokens: np.ndarray, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+    def listen(self, tokens: np.ndarray, state: State) -> tuple[Heard, State]:  # (R, T), State -> Heard, State
         words = self.embedding(tokens)
         summary, alignment, _ = look(self.attention, words, state.memory, ())  # the words only say how many ask
         read = [words] * self.config.read_words + [summary] * self.config.peek
         hidden, stack = self.stack(np.concatenate(read, axis=2), state.cache)
-        return Output(self.head(hidden), hidden, alignment), State(state.memory, stack)
-
-    def rewind(self, before: State, after: State, tokens: np.ndarray) -> State:  # (R, T)
-        """The state after `tokens`, the first of those that were read between the two states: they are read again."""
-        return self.step(tokens, before)[1]
+        return Heard(hidden, alignment, state.memory), State(state.memory, stack)

@@ -6,13 +6,14 @@ cells; a head turns the readout into logits; `Copy` lets a decoder repeat source
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sequencing_np.config import require
 from sequencing_np.layers import Linear, relu
-from sequencing_np.state import Memory
+from sequencing_np.state import Array, Memory, Output, State
 
 Weights = dict[str, Any]
 
@@ -86,13 +87,16 @@ class LuongReadout:
 
 
 class LinearHead:
-    """W x + b; with tied embeddings W is the target's table."""
+    """W x + b; with tied embeddings W is the target's table. `output` is the last matrix and `before` what it reads."""
 
     def __init__(self, *, output: Weights) -> None:
         self.output = Linear(**output)
 
+    def before(self, x: np.ndarray) -> np.ndarray:  # (R, T, D) -> (R, T, D)
+        return x
+
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (R, T, D) -> (R, T, V)
-        return self.output(x)
+        return self.output(self.before(x))
 
 
 class TanhHead:
@@ -101,8 +105,11 @@ class TanhHead:
     def __init__(self, *, hidden: Weights, output: Weights) -> None:
         self.hidden, self.output = Linear(**hidden), Linear(**output)
 
+    def before(self, x: np.ndarray) -> np.ndarray:  # (R, T, D) -> (R, T, size)
+        return np.tanh(self.hidden(x))
+
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (R, T, D) -> (R, T, V)
-        return self.output(np.tanh(self.hidden(x)))
+        return self.output(self.before(x))
 
 
 class ReluHead:
@@ -111,8 +118,11 @@ class ReluHead:
     def __init__(self, *, first: Weights, second: Weights, output: Weights) -> None:
         self.first, self.second, self.output = Linear(**first), Linear(**second), Linear(**output)
 
+    def before(self, x: np.ndarray) -> np.ndarray:  # (R, T, D) -> (R, T, size / 2)
+        return relu(self.second(relu(self.first(x))))
+
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (R, T, D) -> (R, T, V)
-        return self.output(relu(self.second(relu(self.first(x)))))
+        return self.output(self.before(x))
 
 
 class Copy:
@@ -146,6 +156,38 @@ class Copy:
 def smallest_mass(dtype: Any) -> float:
     """What is added to a copied mass: neither its logarithm nor the gradient of that can leave the type's range."""
     return float(np.finfo(dtype).tiny) ** 0.5
+
+
+class Heard(NamedTuple):
+    """What a decoder has made of T tokens before it says anything."""
+
+    hidden: Array  # (R, T, D)  what the head reads
+    alignment: Array  # (R, T, S)
+    memory: Memory  # what the alignment looked at
+
+
+class Speaking:
+    """The half of a decoder that speaks: `head` and `copy` make words of what its own `listen` has heard."""
+
+    head: Any
+    copy: Copy | None = None
+    listen: Callable[[np.ndarray, State], tuple[Heard, State]]
+
+    def step(self, tokens: np.ndarray, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+        heard, state = self.listen(tokens, state)
+        logits = self.head(heard.hidden)
+        if self.copy:
+            logits = self.copy(heard.hidden, logits, heard.alignment, heard.memory)
+        return Output(logits, heard.hidden, heard.alignment), state
+
+    def rewind(self, before: State, after: State, tokens: np.ndarray) -> State:  # (R, T)
+        """The state after `tokens`, the first of those that were read between the two states: they are read again."""
+        return self.listen(tokens, before)[1]
+
+    def among(self, ids: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:  # (C,) -> (R, T, D) to (R, T, C)
+        """The head for some ids alone."""
+        output = self.head.output.rows(ids)
+        return lambda x: output(self.head.before(x))
 
 
 def make_head(config: Any, head: Weights | None, embedding: Weights) -> Any:

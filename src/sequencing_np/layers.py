@@ -23,6 +23,10 @@ class Linear:
         require(fits, f"a bias of another shape than the {len(weight)} rows of its matrix")
         self.weight, self.bias = np.ascontiguousarray(weight.T), bias
 
+    def rows(self, ids: np.ndarray) -> Linear:  # (C,)
+        """The map to some of its outputs."""
+        return Linear(weight=self.weight.take(ids, axis=1).T, bias=None if self.bias is None else self.bias[ids])
+
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (..., in) -> (..., out)
         flat = x.reshape(-1, x.shape[-1]) @ self.weight  # one large product, whatever the leading axes
         if self.bias is not None:

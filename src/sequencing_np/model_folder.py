@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from sequencing_np.errors import ConfigError, ModelError
 from sequencing_np.limits import Limits
 from sequencing_np.manifest import MANIFEST, check_manifest, write_manifest
 from sequencing_np.model import ModelConfig, model_config
+from sequencing_np.shortlist import SHORTLIST, Shortlist, read_shortlist, write_shortlist
 from sequencing_np.vocab import Vocabulary, load_vocab, save_vocab
 from sequencing_np.weights import WEIGHTS, read_safetensors, write_safetensors
 from sequencing_np.writing import atomic_write
@@ -38,6 +39,7 @@ class ModelFolder(NamedTuple):
     source_vocab: Vocabulary
     target_vocab: Vocabulary
     weights: dict[str, np.ndarray]
+    shortlist: Shortlist | None = None
 
 
 def read_model_folder(folder: str | Path) -> ModelFolder:
@@ -67,7 +69,9 @@ def read_model_folder(folder: str | Path) -> ModelFolder:
     for name, array in weights.items():
         if not np.isfinite(array).all():
             raise ModelError(f"{folder / WEIGHTS}: {name} holds what is no finite number; its training went wrong")
-    return ModelFolder(config, limits, source, target, weights)
+    sizes = (config.source_size, config.target_size)
+    shortlist = read_shortlist(folder / SHORTLIST, *sizes) if SHORTLIST in listed else None
+    return ModelFolder(config, limits, source, target, weights, shortlist)
 
 
 def read_config(path: Path) -> tuple[ModelConfig, Limits]:
@@ -93,6 +97,8 @@ def write_model_folder(folder: Path, model: ModelFolder, extra: Mapping[str, Any
     write_safetensors(fresh / WEIGHTS, model.weights)
     for vocab, name in zip((model.source_vocab, model.target_vocab), VOCABULARIES, strict=True):
         save_vocab(vocab, fresh / name)
+    if model.shortlist is not None:
+        write_shortlist(fresh / SHORTLIST, model.shortlist)
     write_manifest(fresh, extra)
     replace_folder(fresh, folder)
 
@@ -132,10 +138,10 @@ def put_back(folder: Path) -> None:
             disk.move(old, folder)
 
 
-def copy_model_folder(folder: Path, target: Path, change: Callable[[Path], None] | None = None) -> None:
+def copy_model_folder(folder: Path, target: Path, changes: Sequence[Callable[[Path], None]] = ()) -> None:
     """Copy a checked model folder to a new place; ModelError when something else stands there.
 
-    `change` may write other files into the copy before it is put there.
+    `changes` write other files into the copy before it is put there.
     """
     manifest = check_manifest(folder)
     if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
@@ -145,8 +151,9 @@ def copy_model_folder(folder: Path, target: Path, change: Callable[[Path], None]
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(folder, fresh)
     check_manifest(fresh)
-    if change is not None:
+    for change in changes:
         change(fresh)
+    if changes:
         own = ("format", "files", "digest")
         write_manifest(fresh, {key: value for key, value in manifest.items() if key not in own})
     replace_folder(fresh, target)

@@ -16,10 +16,10 @@ from sequencing_np.attention import ATTENTIONS, AttentionConfig, look
 from sequencing_np.bridge import BRIDGES, BridgeSizes
 from sequencing_np.cells import CELLS
 from sequencing_np.config import choose, require
-from sequencing_np.head import HEADS, READOUTS, make_copy, make_head
+from sequencing_np.head import HEADS, READOUTS, Heard, Speaking, make_copy, make_head
 from sequencing_np.layers import LookUpOp
 from sequencing_np.rnn import RecurrentStack, StackConfig
-from sequencing_np.state import Memory, MemorySizes, Output, State
+from sequencing_np.state import Memory, MemorySizes, State
 
 Weights = dict[str, Any]
 
@@ -52,7 +52,7 @@ class RNNDecoderConfig:
             require(0 <= getattr(self, name) < 1, f"{name} {getattr(self, name)}: must be from 0 to below 1")
 
 
-class AttentionRNNDecoder:
+class AttentionRNNDecoder(Speaking):
     """A recurrent stack that looks at the memory at every step (Luong's order: state, then attention, then word)."""
 
     def __init__(
@@ -86,7 +86,7 @@ class AttentionRNNDecoder:
         fed = np.zeros((len(memory.mask), self.fed_size), dtype=memory.values.dtype)
         return State(self.attention.prepare(memory), (stack, fed, self.attention.begin(memory)))
 
-    def step(self, tokens: np.ndarray, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+    def listen(self, tokens: np.ndarray, state: State) -> tuple[Heard, State]:  # (R, T), State -> Heard, State
         words = self.embedding(tokens)
         stack, fed, past = state.cache
         said = []
@@ -100,11 +100,4 @@ class AttentionRNNDecoder:
             fed = self.readout.fed(context, readout)[:, -1, : self.fed_size]
             said.append((readout, alignment))
         readout, alignment = (self.arrays.join(list(parts)) for parts in zip(*said, strict=True))
-        logits = self.head(readout)
-        if self.copy:
-            logits = self.copy(readout, logits, alignment, state.memory)
-        return Output(logits, readout, alignment), State(state.memory, (stack, fed, past))
-
-    def rewind(self, before: State, after: State, tokens: np.ndarray) -> State:  # (R, T)
-        """The state after `tokens`, the first of those that were read between the two states: they are read again."""
-        return self.step(tokens, before)[1]
+        return Heard(readout, alignment, state.memory), State(state.memory, (stack, fed, past))

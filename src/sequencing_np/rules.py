@@ -29,6 +29,7 @@ class Rule(Protocol):
     def done(self, state: Any) -> bool: ...
     def met(self, state: Any) -> int: ...  # how many tokens of what must be said have been said
     def wanted(self, state: Any) -> Iterable[int]: ...  # ids that would raise it
+    def tokens(self) -> Iterable[int]: ...  # ids that keeping it may take
 
 
 class Free:
@@ -44,6 +45,9 @@ class Free:
         return 0
 
     def wanted(self, state: Any) -> Iterable[int]:
+        return ()
+
+    def tokens(self) -> Iterable[int]:
         return ()
 
 
@@ -133,6 +137,9 @@ class Include:
     def wanted(self, state: tuple[frozenset[int], Ids]) -> Iterable[int]:
         return {phrase[length] for length, phrase in self.begun(state)}
 
+    def tokens(self) -> Iterable[int]:
+        return {token for group in self.groups for phrase in group for token in phrase}
+
 
 class Begin(Free):
     """The answer begins with these tokens."""
@@ -153,6 +160,9 @@ class Begin(Free):
 
     def done(self, state: int) -> bool:
         return state >= len(self.words)
+
+    def tokens(self) -> Iterable[int]:
+        return self.words
 
 
 class Grammar(Free):
@@ -189,6 +199,9 @@ class Grammar(Free):
 
     def done(self, state: int) -> bool:
         return state in self.ends
+
+    def tokens(self) -> Iterable[int]:
+        return {token for steps in self.steps for token in steps}
 
 
 class Rules:

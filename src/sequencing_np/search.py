@@ -53,6 +53,7 @@ class SearchConfig:
     no_unknown: bool = False  # never say UNK
     mbr: str = NONE  # a row of UTILITIES: the answer that all candidates together find best
     candidates: int = 0  # of a sentence for mbr; 0: as many as the beam, or 32 draws
+    shortlist: bool = False  # say only tokens that the model's shortlist has for the sentence
 
     def __post_init__(self) -> None:
         require(1 <= self.beam <= 1000, f"beam {self.beam}: must be from 1 (greedy) to 1000")
@@ -78,6 +79,8 @@ class SearchConfig:
         choose({NONE: None, **UTILITIES}, self.mbr, "mbr")
         drawn = not self.without_replacement or self.sample
         require(drawn, "without_replacement is a way to draw answers; set sample = true, or leave it out")
+        alone = not (self.without_replacement and self.shortlist)
+        require(alone, "without_replacement draws among all tokens; leave it or shortlist out")
         require(0 <= self.candidates <= 1000, f"candidates {self.candidates}: must be 0 (the usual) or up to 1000")
         if self.mbr == NONE and self.without_replacement:
             require(1 <= self.n_best <= 1000, f"n_best {self.n_best}: must be from 1 to 1000 draws")

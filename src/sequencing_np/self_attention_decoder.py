@@ -16,11 +16,11 @@ from sequencing_np.arrays import Arrays, NumpyArrays
 from sequencing_np.attention import ATTENTIONS, AttentionConfig, Past, look
 from sequencing_np.cells import CELLS
 from sequencing_np.config import choose, require
-from sequencing_np.head import HEADS, make_copy, make_head
+from sequencing_np.head import HEADS, Heard, Speaking, make_copy, make_head
 from sequencing_np.layers import Linear, LookUpOp
 from sequencing_np.positions import POSITIONS, SCORED, PositionSizes
 from sequencing_np.self_attention import BlocksConfig, FeedForward, Residual, Scope, SelfAttention, make_norm
-from sequencing_np.state import Array, Memory, MemorySizes, Output, State
+from sequencing_np.state import Array, Memory, MemorySizes, State
 
 Weights = dict[str, Any]
 
@@ -123,7 +123,7 @@ class DecoderBlock:
         return Spoken(x, alignment, (kept, past))
 
 
-class SelfAttentionDecoder:
+class SelfAttentionDecoder(Speaking):
     """Blocks over the words so far; the alignment is that of the last block."""
 
     def __init__(
@@ -158,7 +158,7 @@ class SelfAttentionDecoder:
         caches = tuple((block.mixer.begin(memory.summary), block.attention.begin(memory)) for block in self.blocks)
         return State(memories, (caches, np.zeros((len(memory.mask), 1), dtype=np.int64)))
 
-    def step(self, tokens: np.ndarray, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
+    def listen(self, tokens: np.ndarray, state: State) -> tuple[Heard, State]:  # (R, T), State -> Heard, State
         caches, read = state.cache
         places = read[:1] + np.arange(tokens.shape[1])  # every row has read as many tokens
         x = self.embedding(tokens)
@@ -168,15 +168,12 @@ class SelfAttentionDecoder:
             x, alignment, cache = block(x, scope, memory, cache)
             after.append(cache)
         hidden = self.norm(x) if self.norm else x
-        logits = self.head(hidden)
-        if self.copy:
-            logits = self.copy(hidden, logits, alignment, state.memory[-1])
-        return Output(logits, hidden, alignment), State(state.memory, (tuple(after), read + tokens.shape[1]))
+        return Heard(hidden, alignment, state.memory[-1]), State(state.memory, (tuple(after), read + tokens.shape[1]))
 
     def rewind(self, before: State, after: State, tokens: np.ndarray) -> State:  # (R, T)
         """The state after `tokens`, the first of those that were read between the two states."""
         if not cuttable(self.config, after):
-            return self.step(tokens, before)[1]
+            return super().rewind(before, after, tokens)
         return State(after.memory, cut(before.cache, after.cache, tokens.shape[1]))
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from sequencing_np.reranking import Reranker, reranked, with_candidates
 from sequencing_np.reversal import reading_order
 from sequencing_np.rules import Rules
 from sequencing_np.search import SearchConfig, feedback_of
+from sequencing_np.short_search import ShortDecoder, check_short, short_of
+from sequencing_np.shortlist import Shortlist
 from sequencing_np.state import Memory, select
 from sequencing_np.streaming import Begun, in_windows
 from sequencing_np.text_stream import UNANSWERED, quiet, text_pieces
@@ -49,10 +51,16 @@ class RunnableModel(Protocol):
     def encode(self, source: np.ndarray, mask: np.ndarray) -> Memory: ...
 
 
+T = TypeVar("T")
 Ask = Callable[
     [Sequence[Sequence[int]], SearchConfig, np.ndarray, Sequence[Rules] | None], Callable[[], list[list[Hypothesis]]]
 ]
 """Takes a batch as `Translator.search` does; what it returns waits for the answer."""
+
+
+def repeated(items: Sequence[T], times: int) -> list[T]:
+    """Each of them so many times."""
+    return [item for item in items for _ in range(times)]
 
 
 class Translator:
@@ -68,6 +76,7 @@ class Translator:
     ) -> None:
         self.model, self.source_vocab, self.target_vocab = model, source_vocab, target_vocab
         self.limits = limits or Limits()
+        self.shortlist: Shortlist | None = None
         self.dictionary: Mapping[str, str] | None = None  # what replaces unknown tokens; None: they stay
         self.rerankers: Sequence[Reranker] = ()  # who has a say in which answer is the best
         self.ask: Ask = self.later  # who searches, and how many batches it takes beforehand
@@ -89,7 +98,9 @@ class Translator:
         """A Translator on NumPy from a model folder. Raises ModelError when the folder is not in order."""
         parts = read_model_folder(folder)
         weights = {name: array.astype(dtype) for name, array in parts.weights.items()}
-        return cls(build_model(parts.config, nest(weights)), parts.source_vocab, parts.target_vocab, parts.limits)
+        found = cls(build_model(parts.config, nest(weights)), parts.source_vocab, parts.target_vocab, parts.limits)
+        found.shortlist = parts.shortlist
+        return found
 
     def translate(
         self,
@@ -113,6 +124,8 @@ class Translator:
         wishes: Sequence[Wishes] | None = None,
     ) -> Begun[Translation]:
         """The same for later: who searches for this translator is asked, what it finds is said when it is finished."""
+        if search.shortlist:
+            check_short(self.shortlist, self.model.decoder)
         wanted = search if self.dictionary is None else replace(search, alignments=True)
         wanted = with_candidates(wanted) if self.rerankers else wanted
         rules = self.rules(lines, wishes, search, first)
@@ -161,10 +174,10 @@ class Translator:
 
         A greedy search and a draw decide token after token, a beam what all answers that can still be the best begin
         with. What needs all candidates (minimum Bayes risk, reranking) or whole answers (replaced unknown tokens, a
-        target that is read backwards) comes as one piece at the end. SearchError where there is no answer; what was
+        shortlist, a target that is read backwards) comes as one piece at the end. SearchError where there is no answer; what was
         said before stays.
         """
-        if search.mbr != NONE or self.dictionary is not None or self.rerankers:
+        if search.mbr != NONE or search.shortlist or self.dictionary is not None or self.rerankers:
             (said,) = self.translate([line], search, first, wishes and [wishes])
             if not said.answers:
                 raise SearchError(UNANSWERED)
@@ -223,11 +236,29 @@ class Translator:
         with quiet():
             memory = self.model.encode(padded.ids, padded.mask)
             if not search.sample or search.mbr == NONE or search.without_replacement:
-                return dynamic_decode(self.model.decoder, memory, self.feedback(search, keys, rules))
+                return self.decode(memory, sources, search, keys, rules)
             places = np.repeat(np.arange(len(keys)), search.pool)  # each sentence stands there once for each draw
             memory, keys = select(memory, self.model.arrays.native(places)), candidate_keys(keys, search.pool, mix)
-            feedback = self.feedback(search, keys, rules and [rules[place] for place in places.tolist()])
-            return list(groups(dynamic_decode(self.model.decoder, memory, feedback), search.pool))
+            sources, rules = repeated(sources, search.pool), rules and repeated(rules, search.pool)
+            return list(groups(self.decode(memory, sources, search, keys, rules), search.pool))
+
+    def decode(
+        self,
+        memory: Memory,
+        sources: Sequence[Sequence[int]],
+        search: SearchConfig,
+        keys: np.ndarray,  # (B,)
+        rules: Sequence[Rules] | None,
+    ) -> list[list[Hypothesis]]:
+        """What the search finds for encoded sentences, among all target ids or those of the shortlist."""
+        decoder: Any = self.model.decoder
+        if self.shortlist is None or not search.shortlist:
+            return dynamic_decode(decoder, memory, self.feedback(search, keys, rules))
+        special = self.target_vocab.special
+        copied = self.model.arrays.host(memory.tokens).tolist() if decoder.copy else None
+        short = short_of(self.shortlist, sources, rules, special, len(self.target_vocab), copied)
+        feedback = feedback_of(search, short.special(special), self.limits, keys, short.rules(rules))
+        return short.whole(dynamic_decode(ShortDecoder(decoder, short), memory, feedback))
 
     def feedback(
         self, search: SearchConfig, keys: np.ndarray, rules: Sequence[Rules] | None = None

@@ -13,7 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sequencing.commands.model import add_device, add_run, folder_of, load
-from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
+from sequencing_np.commands.search import (
+    add_mbr_options,
+    add_sampling_options,
+    add_search_options,
+    add_shortlist_option,
+    search_config,
+)
 from sequencing_np.commands.streams import MAX_BYTES, WINDOW, Lines, Passing, add_output_option, write_output
 from sequencing_np.config import to_dict
 from sequencing_np.errors import SearchError, UsageError
@@ -39,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_search_options(parser)
     add_sampling_options(parser)
     add_mbr_options(parser)
+    add_shortlist_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -13,7 +13,13 @@ from sequencing.commands.model import add_device, add_run, load_all, load_beside
 from sequencing.data.corpus import Corpus, References, read_references
 from sequencing_np.commands.ensemble import add_draft_options, add_ensemble_options, check_draft
 from sequencing_np.commands.reranking import add_rerank_options, check_rerank, load_rerankers
-from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
+from sequencing_np.commands.search import (
+    add_mbr_options,
+    add_sampling_options,
+    add_search_options,
+    add_shortlist_option,
+    search_config,
+)
 from sequencing_np.commands.streams import MAX_BYTES, ParallelLines, write_output
 from sequencing_np.errors import DataError, SearchError, UsageError
 from sequencing_np.text import MAX_BYTES as CORPUS_BYTES
@@ -44,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_search_options(parser)
     add_sampling_options(parser)
     add_mbr_options(parser)
+    add_shortlist_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

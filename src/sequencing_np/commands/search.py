@@ -60,6 +60,13 @@ def add_mbr_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--candidates", type=int, metavar="N", help="answers of the beam, or with --sample draws")
 
 
+def add_shortlist_option(parser: argparse.ArgumentParser) -> None:
+    """Fewer tokens to choose among."""
+    group = parser.add_argument_group("fewer tokens")
+    text = "say only tokens that the model's shortlist has for a line (see `sequencing export --shortlist`)"
+    group.add_argument("--shortlist", action="store_true", default=None, help=text)
+
+
 def search_config(base: SearchConfig, arguments: argparse.Namespace) -> SearchConfig:
     """The configuration with the given options laid over it: one answer a line unless more are asked for."""
     given = {name: value for name, value in vars(arguments).items() if name in FIELDS and value is not None}

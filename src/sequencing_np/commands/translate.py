@@ -8,7 +8,13 @@ from functools import partial
 from sequencing_np.answers import Columns, JSONLines, Layout, NBest
 from sequencing_np.commands.ensemble import add_draft_options, add_ensemble_options, check_draft, load_together
 from sequencing_np.commands.reranking import add_rerank_options, check_rerank, load_rerankers
-from sequencing_np.commands.search import add_mbr_options, add_sampling_options, add_search_options, search_config
+from sequencing_np.commands.search import (
+    add_mbr_options,
+    add_sampling_options,
+    add_search_options,
+    add_shortlist_option,
+    search_config,
+)
 from sequencing_np.commands.streams import (
     MAX_BYTES,
     WINDOW,
@@ -99,6 +105,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_wish_options(parser)
     add_sampling_options(parser)
     add_mbr_options(parser)
+    add_shortlist_option(parser)
 
 
 def add_wish_options(parser: argparse.ArgumentParser) -> None:
