@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sacrebleu
 import torch
 
 import sequencing.synthetic
@@ -21,6 +22,7 @@ from sequencing.loading import load_translator
 from sequencing.synthetic import Begun, Form, Made, PairFile, form_of
 from sequencing_np.columns import ColumnsVocab
 from sequencing_np.errors import DataError, UsageError
+from sequencing_np.metrics import edit_distance
 from sequencing_np.model_folder import read_model_folder, write_model_folder
 from sequencing_np.search import SearchConfig
 from sequencing_np.subwords import BYTES, Subwords
@@ -54,6 +56,37 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 def answers(folder: Path, lines: list[str], **search: Any) -> list[str]:
     """What the model says, asked on NumPy."""
     return [said.text for said in Translator.load(folder).translate(lines, SearchConfig(**search))]
+
+
+@pytest.mark.parametrize("utility", ["chrf", "bleu", "edit"])
+def test_the_answer_nearest_to_the_target(call: Any, model: Path, utility: str, tmp_path: Path) -> None:
+    """Kim and Rush 2016, section 3.3: of the beam's answers the one that sacreBLEU, or an edit distance, likes best."""
+    found = Translator.load(model).translate(LINES, SearchConfig(beam=4, n_best=4))
+    targets = [found[0].answers[2].text, "", "klm b", "  ", "ihg", "a", "mmmm"]
+    pairs = [f"{line}\t{target}" for line, target in zip(LINES, targets, strict=True)]
+    text = "".join(f"{pair}\n" for pair in pairs).encode()
+    wanted, best = [], 0
+    for line, target, each in zip(LINES, targets, found, strict=True):
+        texts = [answer.text for answer in each.answers]
+        chosen = max(texts, key=lambda text: likeness(text, target, utility)) if line.strip() else ""
+        best += chosen == texts[0]
+        wanted.append(f"{line}\t{chosen}")
+    options = ["--forward", "--nearest", utility, "--beam", 4]
+    for window in (1, 1024):
+        code, out, err = call(model, *options, "--window", window, text=text)
+        assert (code, out, err) == (0, "".join(f"{row}\n" for row in wanted), "")
+    assert best < len(LINES), "not always the first"
+    (tmp_path / "in").write_bytes(text + b"zwei\n")
+    code, _, err = call(model, *options, "--input", tmp_path / "in")
+    assert code == 4 and "line 8: holds 0 tabs instead of 1; with --nearest a line is source<tab>target" in err
+
+
+def likeness(text: str, target: str, utility: str) -> float:
+    if utility == "chrf":
+        return float(sacrebleu.sentence_chrf(text, [target]).score)
+    if utility == "bleu":
+        return float(sacrebleu.sentence_bleu(text, [target]).score)
+    return -edit_distance(text, target) / max(len(text), len(target))
 
 
 # --- pairs ----------------------------------------------------------------------------------------------------------
@@ -160,6 +193,9 @@ def test_a_model_that_says_nan(call: Any, tmp_path: Path) -> None:
     [
         (["--window", "0"], 2, "--window 0: must be 1 or more"),
         (["--temperature", "0.5"], 2, "--temperature is an option of drawing answers; add --sample"),
+        (["--nearest", "bleu"], 2, "--nearest chooses among targets; add --forward"),
+        (["--nearest", "blue", "--forward"], 2, "--nearest 'blue': did you mean 'bleu'"),
+        (["--nearest", "bleu", "--forward", "--beam", "1"], 2, "--nearest chooses among the answers of a beam"),
         (["--beam", "0"], 2, "beam 0: must be from 1"),
         (["--input", "none.txt"], 4, "none.txt"),
         (["--output", "none/pairs.tsv"], 4, "there is no folder"),

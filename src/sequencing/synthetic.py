@@ -2,7 +2,8 @@
 
 The text may be what is to be said, and the model makes its sources (back-translation, Sennrich et al. 2016, "Improving
 Neural Machine Translation Models with Monolingual Data"); or it is source text, and the model says what is to be
-learnt (sequence-level distillation, Kim and Rush 2016, section 3.2). Row n belongs to line n.
+learnt (sequence-level distillation, Kim and Rush 2016, section 3.2), or of its answers the one nearest to a given
+target (their section 3.3). Row n belongs to line n.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from sequencing.process import alone
 from sequencing_np import disk
 from sequencing_np.config import changes, parse_json
 from sequencing_np.errors import ConfigError, DataError, UsageError
+from sequencing_np.mbr import UTILITIES
 from sequencing_np.search import SearchConfig
 from sequencing_np.special import Vocabulary, tag_pattern
-from sequencing_np.translate import Translator
+from sequencing_np.translate import Translation, Translator
 from sequencing_np.writing import atomic_write
 
 SAVED_EVERY = 5.0  # seconds: what is lost at most where a process is killed, and one window
@@ -35,6 +37,7 @@ class Form(NamedTuple):
     forward: bool = False  # the line is the source, the answer the target; else the other way round
     tag: str = ""  # what stands before each source
     texts: int = 1  # that a line may hold, with tabs between
+    nearest: str = ""  # a row of UTILITIES: a line is source and target, and the answer nearest to that is taken
 
     def row(self, line: str, answer: str) -> str:
         """`source<tab>target`; the source is empty where there is none, and training passes such a pair over."""
@@ -44,14 +47,20 @@ class Form(NamedTuple):
 
     def check(self, line: str, number: int) -> None:
         """DataError where a line would not be a column of a pair."""
-        if line.strip() and line.count("\t") != self.texts - 1:
+        if self.nearest:
+            if line.strip() and line.count("\t") != self.texts:
+                raise DataError(
+                    f"line {number}: holds {line.count(chr(9))} tabs instead of {self.texts}; with --nearest a line is "
+                    "source<tab>target"
+                )
+        elif line.strip() and line.count("\t") != self.texts - 1:
             raise DataError(
                 f"line {number}: holds {line.count(chr(9))} tabs instead of {self.texts - 1}; in the pairs that are "
                 "written tabs stand between source and target, so replace them"
             )
 
 
-def form_of(translator: Translator, forward: bool, tag: str) -> Form:
+def form_of(translator: Translator, forward: bool, tag: str, nearest: str = "") -> Form:
     """The form of the pairs that a model makes; UsageError where it cannot make them, or the tag is none."""
     if not forward and translator.source_vocab.columns > 1:
         raise UsageError(
@@ -64,7 +73,7 @@ def form_of(translator: Translator, forward: bool, tag: str) -> Form:
             "language, or --forward"
         )
     side = translator.source_vocab if forward else translator.target_vocab
-    return Form(forward, tag and tag + separator(tag, side), translator.source_vocab.columns)
+    return Form(forward, tag and tag + separator(tag, side), translator.source_vocab.columns, nearest)
 
 
 def separator(tag: str, vocab: Vocabulary) -> str:
@@ -76,6 +85,16 @@ def separator(tag: str, vocab: Vocabulary) -> str:
     except DataError as error:
         raise UsageError(f"--tag: {error}") from None
     return found
+
+
+def nearest(translation: Translation, target: str, utility: str) -> str:
+    """The best answer; with a utility the one that it finds best if the target is right, the first of equal ones."""
+    texts = list(dict.fromkeys(answer.text for answer in translation.answers))
+    if not utility or len(texts) < 2:
+        return translation.text
+    if target in texts:
+        return target
+    return texts[int(UTILITIES[utility]([*texts, target])[:-1, -1].argmax())]
 
 
 class Made(NamedTuple):
@@ -93,8 +112,12 @@ def made(
     while part := list(islice(lines, window)):
         for number, line in enumerate(part, first + 1):
             form.check(line, number)
-        found = translator.translate(part, search, first)
-        rows = [form.row(line, each.text) for line, each in zip(part, found, strict=True)]
+        texts, targets = part, [""] * len(part)
+        if form.nearest:
+            texts, targets = ([line.rpartition("\t")[place] for line in part] for place in (0, 2))
+        found = translator.translate(texts, search, first)
+        told = [nearest(each, target, form.nearest) for each, target in zip(found, targets, strict=True)]
+        rows = [form.row(line, answer) for line, answer in zip(texts, told, strict=True)]
         yield Made(part, rows, [number for number, each in enumerate(found, first + 1) if not each.answers])
         first += len(part)
 

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from sequencing.commands.model import add_device, add_run, folder_of, load
@@ -21,9 +22,12 @@ from sequencing_np.commands.search import (
     search_config,
 )
 from sequencing_np.commands.streams import MAX_BYTES, WINDOW, Lines, Passing, add_output_option, write_output
+from sequencing_np.config import nearest as among
 from sequencing_np.config import to_dict
 from sequencing_np.errors import SearchError, UsageError
 from sequencing_np.manifest import check_manifest
+from sequencing_np.mbr import NONE, UTILITIES
+from sequencing_np.search import SearchConfig
 from sequencing_np.vectors import longest_line
 
 EXAMPLES = """
@@ -31,6 +35,7 @@ examples:
   sequencing backtranslate runs/de-en --input mono.de.gz --output synthetic.tsv.gz --tag "<BT>" --beam 1
   sequencing backtranslate runs/de-en --input mono.de --output synthetic.tsv --sample
   sequencing backtranslate runs/big --forward --input train.en --output distilled.tsv --beam 5
+  sequencing backtranslate runs/big --forward --input train.tsv --nearest bleu --output distilled.tsv --beam 10
 """
 
 
@@ -41,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_option(parser)
     parser.add_argument("--tag", default="", metavar="TAG", help="a word to put before each source, such as <BT>")
     parser.add_argument("--forward", action="store_true", help="the text is the source, what the model says the target")
+    near = (
+        "with --forward: the input is source<tab>target; of the beam's answers the one nearest to the target is taken"
+    )
+    parser.add_argument("--nearest", metavar="UTILITY", help=f"{near}, by {', '.join(UTILITIES)}")
     parser.add_argument("--window", type=int, default=WINDOW, metavar="N", help=f"lines searched together ({WINDOW})")
     add_search_options(parser)
     add_sampling_options(parser)
@@ -55,8 +64,10 @@ def run(arguments: argparse.Namespace) -> None:
     from sequencing.synthetic import Made, PairFile, form_of, made
 
     search = search_config(search_of(arguments.run), arguments)
+    if arguments.nearest is not None:
+        search = all_of_the_beam(search, arguments)
     translator = load(arguments)
-    form = form_of(translator, arguments.forward, arguments.tag)
+    form = form_of(translator, arguments.forward, arguments.tag, arguments.nearest or "")
     longest = longest_line(translator.source_vocab, MAX_BYTES)
     lines, passing = Lines(arguments.input, longest), Passing(arguments.output)
     unanswered: list[int] = []
@@ -84,6 +95,17 @@ def run(arguments: argparse.Namespace) -> None:
             f"{count} of {lines.count} lines have no answer, as the model said NaN; training passes over their pairs. "
             "Look at the metrics of its training"
         )
+
+
+def all_of_the_beam(search: SearchConfig, arguments: argparse.Namespace) -> SearchConfig:
+    """The search for answers among which the nearest to a target is chosen. UsageError where there are not several."""
+    if not arguments.forward:
+        raise UsageError("--nearest chooses among targets; add --forward, and give source<tab>target lines")
+    if arguments.nearest not in UTILITIES:
+        raise UsageError(f"--nearest {arguments.nearest!r}: {among(arguments.nearest, UTILITIES)}")
+    if search.beam == 1 or search.sample or search.mbr != NONE:
+        raise UsageError("--nearest chooses among the answers of a beam; give --beam 2 or more, no --sample, no --mbr")
+    return replace(search, n_best=search.beam)
 
 
 def file_of(output: str) -> Path | None:
