@@ -210,6 +210,7 @@ MADE: dict[str, Callable[[random.Random], Pair]] = {
     "en-zh": lambda chance: sentence(chance, "zh"),
     "multi30k": lambda chance: both(sentence(chance, "de"), str.lower),
     "multi30k-reversed": lambda chance: (lambda one, other: (backwards(one), other))(*MADE["multi30k"](chance)),
+    "multi30k-distilled": lambda chance: MADE["multi30k"](chance),
     "cmudict-g2p": spelt,
     "sigmorphon2021-g2p": spelt,
     "inflection.deu": inflected,

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import prepare
 import table
-from catalogue import DATA, FOLDERS, HERE, ROOT, RUNS, recipes
+from catalogue import DATA, FOLDERS, HERE, ROOT, RUNS, TAUGHT, recipes
+from distil import distil
 from measure import measure
 
 from sequencing.run_config import read_run_config
@@ -54,8 +55,10 @@ def main() -> None:
     names = [f"{arguments.folder}/{name}" for name in arguments.names] or known
     if wrong := [name for name in names if name not in known]:
         sys.exit(f"{wrong[0]}: no such recipe; there are {', '.join(known)}")
-    make_ready(names, arguments.data)
+    make_ready([name for name in names if name not in TAUGHT], arguments.data)
     for name in names:
+        if name in TAUGHT:
+            distil(TAUGHT[name], name)
         measure(name, trained(name, arguments.set))
         table.update()
 

@@ -18,11 +18,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tiny_models
 from pages import ROOT
 from sequencing.data.corpus import Corpus
 from sequencing.model import Model
 from sequencing.run_config import read_run_config
 from sequencing.vocabularies import build_vocabularies, completed
+from sequencing_np import SearchConfig, Translator
 
 sys.path.insert(0, str(ROOT / "recipes"))
 sys.path.insert(1, str(ROOT / "recipes" / "rewards"))
@@ -30,6 +32,7 @@ sys.path.insert(1, str(ROOT / "recipes" / "rewards"))
 import carried
 import catalogue
 import compare
+import distil
 import made
 import measure
 import prepare
@@ -106,6 +109,31 @@ def test_every_folder_has_a_page_and_a_table() -> None:
     for folder in folders:
         assert f"({folder}/README.md)" in page
         assert f"python recipes/run.py {folder}\n" in (catalogue.HERE / folder / "README.md").read_text("utf-8")
+
+
+def test_a_student_gets_what_its_teacher_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sources are the teacher's, the targets its best answers; dev and test are as they were; a file is kept."""
+    (student, teacher), *_ = catalogue.TAUGHT.items()
+    files = {
+        kind: {split: tmp_path / f"{kind}.{split}.tsv" for split in prepare.SPLITS} for kind in ("given", "taught")
+    }
+    for split, text in (("train", "ein zwei\tx\ndrei\ty\n"), ("dev", "vier\tz\n"), ("test", "und\tu\n")):
+        files["given"][split].write_text(text)
+    tiny_models.write_model(tmp_path / teacher / "best", seed=1)
+    for path, kind in ((tmp_path / teacher / "config.json", "given"), (tmp_path / f"{student}.toml", "taught")):
+        data = {split: [str(file)] for split, file in files[kind].items()}
+        rows = "".join(f"{split} = {json.dumps(named)}\n" for split, named in data.items())
+        path.write_text(json.dumps({"data": data}) if kind == "given" else f"[data]\n{rows}")
+    monkeypatch.setattr(distil, "RUNS", tmp_path)
+    monkeypatch.setattr(distil, "HERE", tmp_path)
+    distil.distil(teacher, student)
+    answers = Translator.load(tmp_path / teacher / "best").translate(["ein zwei", "drei"], SearchConfig(beam=5))
+    assert files["taught"]["train"].read_text() == "".join(f"{each.source}\t{each.text}\n" for each in answers)
+    for split in ("dev", "test"):
+        assert files["taught"][split].read_text() == files["given"][split].read_text()
+    files["taught"]["train"].write_text("mine\tmine\n")
+    distil.distil(teacher, student)
+    assert files["taught"]["train"].read_text() == "mine\tmine\n" and not list(tmp_path.glob("*.sources"))
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
