@@ -22,7 +22,7 @@ from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.loop import train
 from sequencing_np.model_folder import read_model_folder, write_model_folder
 from sequencing_np.search import SearchConfig
-from sequencing_np.translate import Translation
+from sequencing_np.translation import Translation
 from small_runs import SYMBOLS, records
 
 SEARCH = SearchConfig(beam=3, n_best=2)

@@ -25,7 +25,8 @@ from sequencing_np.errors import ConfigError, DataError, UsageError
 from sequencing_np.mbr import UTILITIES
 from sequencing_np.search import SearchConfig
 from sequencing_np.special import Vocabulary, tag_pattern
-from sequencing_np.translate import Translation, Translator
+from sequencing_np.translate import Translator
+from sequencing_np.translation import Translation
 from sequencing_np.writing import atomic_write
 
 SAVED_EVERY = 5.0  # seconds: what is lost at most where a process is killed, and one window

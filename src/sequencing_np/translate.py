@@ -174,8 +174,8 @@ class Translator:
 
         A greedy search and a draw decide token after token, a beam what all answers that can still be the best begin
         with. What needs all candidates (minimum Bayes risk, reranking) or whole answers (replaced unknown tokens, a
-        shortlist, a target that is read backwards) comes as one piece at the end. SearchError where there is no answer; what was
-        said before stays.
+        shortlist, a target that is read backwards) comes as one piece at the end. SearchError where there is no
+        answer; what was said before stays.
         """
         if search.mbr != NONE or search.shortlist or self.dictionary is not None or self.rerankers:
             (said,) = self.translate([line], search, first, wishes and [wishes])
