@@ -1,6 +1,7 @@
 """stochastic: draws without replacement against every answer there is, counted out on tables of logits."""
 
 import itertools
+from argparse import Namespace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sequencing_np.arrays import Kept
+from sequencing_np.commands.search import search_config
 from sequencing_np.decode import dynamic_decode
-from sequencing_np.errors import ConfigError
+from sequencing_np.errors import ConfigError, UsageError
 from sequencing_np.feedback import Hypothesis, Sampler, sentence_keys
 from sequencing_np.limits import Limits
 from sequencing_np.rules import Begin, Exclude, Rules
@@ -238,3 +240,14 @@ def test_draws_as_candidates_of_mbr() -> None:
 def test_draws_that_cannot_be(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         SearchConfig(**options)
+
+
+def test_what_a_run_says_of_draws_is_for_draws_alone() -> None:
+    """As with `sample`: what the command line does not ask for is off, and validation searches for the best."""
+    drawing = SearchConfig(sample=True, without_replacement=True, n_best=7)
+    found = search_config(drawing, Namespace(beam=3))
+    assert (found.sample, found.without_replacement, found.n_best, found.beam) == (False, False, 1, 3)
+    asked = search_config(SearchConfig(), Namespace(sample=True, without_replacement=True, n_best=9))
+    assert asked.without_replacement and asked.pool == asked.rows == 9
+    with pytest.raises(UsageError, match="--without-replacement is an option of drawing answers; add --sample"):
+        search_config(SearchConfig(), Namespace(without_replacement=True))

@@ -18,6 +18,9 @@ from sequencing_np.mbr import NONE
 from sequencing_np.translate import Translator
 from sequencing_np.vectors import shown
 
+# One answer, the best, whatever the run's own searches look for.
+LIKELIEST: dict[str, Any] = {"n_best": 1, "sample": False, "without_replacement": False, "mbr": NONE}
+
 
 class HeldOut(NamedTuple):
     """Held-out data, read and encoded once."""
@@ -55,7 +58,7 @@ def validate(translator: Translator, held_out: HeldOut, config: RunConfig) -> Va
     """Measure a model in evaluation mode."""
     train = config.train
     taught = teach(translator.model, held_out.batches, translator.target_vocab.special)
-    search = replace(config.search, beam=train.validate_beam, n_best=1, sample=False, mbr=NONE)
+    search = replace(config.search, beam=train.validate_beam, **LIKELIEST)
     found = evaluate(translator, held_out.sources, held_out.references, search, train.bleu_tokenize or None)
     speed = {"sentences_per_second": round(found.sentences_per_second, 1)}
     own = own_scores(train.select, [each.text for each in found.translations], held_out.references)
@@ -80,7 +83,7 @@ def validate(translator: Translator, held_out: HeldOut, config: RunConfig) -> Va
 def samples_of(translator: Translator, held_out: HeldOut, config: RunConfig) -> list[dict[str, Any]]:
     """The same few sentences each time: what was asked, what was answered, what was wanted, and the attention."""
     count = config.train.samples
-    search = replace(config.search, beam=config.train.validate_beam, n_best=1, sample=False, mbr=NONE, alignments=True)
+    search = replace(config.search, beam=config.train.validate_beam, alignments=True, **LIKELIEST)
     samples = []
     for translation, wanted in zip(
         translator.translate(held_out.sources[:count], search), held_out.references[:count], strict=True

@@ -82,7 +82,8 @@ def search_config(base: SearchConfig, arguments: argparse.Namespace) -> SearchCo
         raise UsageError(f"--seed {given['seed']}: must be 0 or more")
     try:
         unasked = {} if "mbr" in vars(arguments) else {"mbr": NONE}  # what cannot be switched off is off
-        return replace(base, **{"n_best": 1, "sample": False, "alignments": False, **unasked, **given})
+        off = {"n_best": 1, "sample": False, "without_replacement": False, "alignments": False, **unasked}
+        return replace(base, **{**off, **given})
     except ConfigError as error:
         raise UsageError(f"the search options: {error}") from None
 
