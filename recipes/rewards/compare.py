@@ -66,7 +66,7 @@ TASKS = {
         measure="sequence_error_rate",
     ),
     "captions": Task(
-        recipe="multi30k-en-de-256",
+        recipe="students/1-teacher",
         minutes=10,
         both=(*CONSTANT, "train.learning_rate=1e-4", "train.select=bleu", "train.average=0.99"),
         cross_entropy=("train.validate_every=150",),
