@@ -41,7 +41,7 @@ class Shards:
     """The part of a model that this rank keeps."""
 
     def __init__(self, model: nn.Module, alike: bool, count: int, device: torch.device) -> None:
-        if not hasattr(FSDPModule, "reset_iter_state"):
+        if "reset_iter_state" not in vars(FSDPModule):
             raise ConfigError(f"train.shard = true: needs PyTorch 2.13 or newer, and this is {torch.__version__}")
         mesh = init_device_mesh(device.type, (count,))
         parts = layers(model) if alike else []
@@ -91,14 +91,16 @@ class Shards:
         return [parameter for parameter in parameters if cast(DTensor, parameter).to_local().numel()]
 
 
+LAYERS: dict[type[nn.Module], Callable[[Any], list[nn.Module]]] = {
+    EncoderBlock: lambda block: [block],
+    DecoderBlock: lambda block: [block.mixer, block.feed_forward],  # what it makes of the memory is asked for before
+}
+DROPPING = (SelfAttentionEncoder, SelfAttentionDecoder)
+
+
 def layers(model: nn.Module) -> list[nn.Module]:
     """The layers whose weights are gathered by themselves; none where one is left out by chance, and not by all."""
-    found: list[nn.Module] = []
-    for module in model.modules():
-        if isinstance(module, SelfAttentionEncoder | SelfAttentionDecoder) and module.drop:
-            return []
-        if isinstance(module, EncoderBlock):
-            found.append(module)
-        elif isinstance(module, DecoderBlock):
-            found += [module.mixer, module.feed_forward]
-    return found
+    modules: list[Any] = list(model.modules())
+    if any(type(module) in DROPPING and module.drop for module in modules):
+        return []
+    return [layer for module in modules if type(module) in LAYERS for layer in LAYERS[type(module)](module)]
