@@ -124,6 +124,7 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "train.log_every": [0, -1],
     "train.save_minutes": [-1],
     "train.threads": [-1],
+    "train.compile": ["yes", "", 1],
     "train.precision": ["half", "", "fp32"],
     "train.seed": [-1],
 }

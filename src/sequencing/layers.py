@@ -100,7 +100,8 @@ class Dropout(nn.Module):
     """Zeroes a share of the entries while training and scales the rest up (Srivastava et al. 2014).
 
     `variational`: one mask a sentence, the same at every step (Gal and Ghahramani 2016). On a CPU eight decisions
-    come from one random number, so the share is rounded to a multiple of 1/256 and the scale is exact for it.
+    come from one random number, so the share is rounded to a multiple of 1/256 and the scale is exact for it; not where
+    it is compiled, with numbers of its own.
     """
 
     def __init__(self, share: float, variational: bool = False) -> None:
@@ -119,7 +120,7 @@ class Dropout(nn.Module):
 
 def keep_mask(shape: torch.Size, share: float, like: Tensor) -> Tensor:  # -> shape
     """Zeros with probability `share`, else 1 / (1 - share), of the dtype and device of `like`."""
-    if like.device.type != "cpu":
+    if like.device.type != "cpu" or torch.compiler.is_compiling():  # which could not look into NumPy
         return (torch.rand(shape, device=like.device, dtype=like.dtype) >= share).to(like.dtype) / (1 - share)
     border = min(max(round(share * 256), 1), 255)
     seed = int(torch.empty((), dtype=torch.int64).random_())

@@ -21,6 +21,7 @@ from sequencing.restore import optimistic_restore
 from sequencing.run_config import RunConfig, saved
 from sequencing.teacher import Teacher, load_teacher
 from sequencing.train.checkpoint import Checkpoint, latest_checkpoint
+from sequencing.train.compiling import choose_compile
 from sequencing.train.critic import critic_of
 from sequencing.train.guard import Guard
 from sequencing.train.logging import Log, MetricsLog, Progress, Silence
@@ -71,6 +72,8 @@ def open_session(
     progress.say(f"model: {facts['parameters']:,} parameters, {sizes} ids")
     go_on(session, checkpoint) if checkpoint else choose_precision(session)
     ranks.alike("precision", session.precision)
+    choose_compile(session, checkpoint.state.get("compiled", False) if checkpoint else None)
+    ranks.alike("choice of train.compile", str(session.compiled))
     logs = session.logs
     for log in logs.values():
         log.truncate_after(session.step)

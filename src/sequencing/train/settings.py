@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sequencing.compiled import check_compile
 from sequencing.evaluate import check_tokenizer
 from sequencing.loss import NORMALIZERS
 from sequencing.optim import OPTIMIZERS, TEACHER_RATES, check_schedule
@@ -39,6 +40,7 @@ def check_settings(config: RunConfig) -> None:
     choose(TEACHER_RATES, train.teacher.type, "train.teacher.type")
     check_objective(config)
     check_precision(train.precision)
+    check_compile(train.compile)
     if train.bleu_tokenize:
         check_tokenizer(train.bleu_tokenize)
     check_schedule(train)
@@ -85,6 +87,11 @@ def check_shard(train: TrainConfig) -> None:
         raise ConfigError(
             "train.shard = true adds gradients where they are kept, in an order that depends on the number of ranks; "
             "set train.same_bits = false"
+        )
+    if train.shard and train.compile:
+        raise ConfigError(
+            "train.shard = true gathers a layer's weights when it is called, which compiled blocks were not tried with; "
+            "set train.compile = false"
         )
     if train.shard and OBJECTIVES[objective].baseline:
         raise ConfigError(
