@@ -90,8 +90,8 @@ def check_shard(train: TrainConfig) -> None:
         )
     if train.shard and train.compile:
         raise ConfigError(
-            "train.shard = true gathers a layer's weights when it is called, which compiled blocks were not tried with; "
-            "set train.compile = false"
+            "train.shard = true gathers a layer's weights when it is called, and compiled blocks were not tried with "
+            "that; set train.compile = false"
         )
     if train.shard and OBJECTIVES[objective].baseline:
         raise ConfigError(
