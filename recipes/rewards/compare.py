@@ -12,7 +12,7 @@ import json
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,35 +49,38 @@ class Task:
     alpha: float = 1.0  # of the beam's length penalty
 
 
-CONSTANT = ("train.schedule.type=constant", "train.schedule.warmup=0", "train.steps=0", "train.samples=3")
+GOING_ON = ("train.schedule.type=constant", "train.schedule.warmup=50", "train.steps=0", "train.samples=3")
+CAPTIONS = Task(
+    recipe="students/1-teacher",
+    minutes=30,
+    both=(*GOING_ON, "train.learning_rate=1e-4", "train.select=bleu", "train.average=0.99"),
+    cross_entropy=("train.validate_every=300",),
+    rewards=(
+        "train.objective.type=leave_one_out",
+        "train.objective.reward=bleu",
+        "train.batch_tokens=4096",
+        "train.validate_every=60",
+        "train.label_smoothing=0",
+    ),
+    alpha=1.4,
+)
 TASKS = {
+    "captions": CAPTIONS,
+    "captions-rnn": replace(CAPTIONS, recipe="multi30k-en-de-rnn"),
     "letters": Task(
         recipe="cmudict-g2p-rnn",
-        minutes=6,
-        both=(*CONSTANT, "train.learning_rate=2e-4", "train.select=exact_match", "train.average=0.99"),
-        cross_entropy=("train.validate_every=300",),
+        minutes=10,
+        both=(*GOING_ON, "train.learning_rate=1e-4", "train.select=exact_match", "train.average=0.99"),
+        cross_entropy=("train.validate_every=400",),
         rewards=(
             "train.objective.type=leave_one_out",
             "train.objective.reward=exact",
             "train.objective.all_targets=true",
-            "train.validate_every=60",
-            "train.label_smoothing=0",
+            "train.objective.cross_entropy=0.1",
+            "train.objective.dropout=true",
+            "train.validate_every=80",
         ),
         measure="sequence_error_rate",
-    ),
-    "captions": Task(
-        recipe="students/1-teacher",
-        minutes=10,
-        both=(*CONSTANT, "train.learning_rate=1e-4", "train.select=bleu", "train.average=0.99"),
-        cross_entropy=("train.validate_every=150",),
-        rewards=(
-            "train.objective.type=leave_one_out",
-            "train.objective.reward=chrf",
-            "train.batch_tokens=4096",
-            "train.validate_every=50",
-            "train.label_smoothing=0",
-        ),
-        alpha=1.4,
     ),
 }
 
