@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from sequencing.loading import load_translator
+from sequencing.records import write_json
 from sequencing.train import checkpoint as checkpoint_module
+from sequencing.train import settings as settings_module
 from sequencing.train.checkpoint import KIND, RUN, checkpoint_folders, latest_checkpoint, run_id
 from sequencing.train.loop import train
 from sequencing_np.errors import ModelError, SequencingError
@@ -161,6 +163,25 @@ def test_checkpoints_of_before_there_were_ids(run: Path) -> None:
     train(small(run.parent / "data", "train.steps=4"), run)
     newest = checkpoint_folders(run)[-1]
     assert newest.name == "000000004" and check_manifest(newest, KIND)["run"] == run_id(run) != ""
+
+
+def test_a_start_that_was_killed_may_be_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever file was the last to be written."""
+    for count in range(2):
+        left = [count]
+
+        def killed(path: Path, content: Any, left: list[int] = left) -> None:
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            write_json(path, content)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            for module in (settings_module, checkpoint_module):
+                patch.setattr(module, "write_json", killed)
+            train(small(tmp_path / "data", "train.steps=1"), tmp_path / str(count))
+        train(small(tmp_path / "data", "train.steps=1"), tmp_path / str(count))
+        assert run_id(tmp_path / str(count))
 
 
 def test_a_whole_run_may_be_copied(run: Path) -> None:

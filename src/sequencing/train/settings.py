@@ -140,5 +140,5 @@ def same_run(config: RunConfig, folder: Path) -> None:
                 )
     elif any(folder.iterdir()):
         raise UsageError(f"{folder}: is not empty and holds no run (no {CONFIG}); give a new or empty folder")
+    write_json(path, saved(config))  # first, as what makes the folder that of a run
     identify(folder)
-    write_json(path, saved(config))
