@@ -26,6 +26,7 @@ from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.loop import Interrupted, run, train
 from sequencing.train.losses import losses_of
 from sequencing.train.opening import open_session
+from sequencing.train.session import Session
 from sequencing.train.settings import FREE
 from sequencing_np.errors import ConfigError, DataError, SequencingError, UsageError
 from sequencing_np.manifest import check_manifest
@@ -292,6 +293,29 @@ def same_run(one: Path, other: Path) -> None:
         assert records(one / log) == records(other / log)
     for name in ("best/weights.safetensors", "last/weights.safetensors", "last/config.json"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def test_killed_between_the_last_look_and_its_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What that look has said is said again, once: the checkpoint before it was of the same step."""
+    once, twice = (small(tmp_path / "data", *EVERYTHING, "train.steps=7", f"train.save_minutes={n}") for n in (9, 0))
+    train(once, tmp_path / "one")
+
+    def killed(session: Session) -> None:
+        if session.step == session.looked == 7:
+            raise KeyboardInterrupt
+        save(session)
+
+    save = Session.save
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Session, "save", killed)
+        train(twice, tmp_path / "two")
+    found = latest_checkpoint(tmp_path / "two")
+    assert found is not None and (found.state["step"], found.state["looked"]) == (7, 5)
+    assert records(tmp_path / "two" / "metrics.jsonl")[-1]["step"] == 7
+    train(once, tmp_path / "two")
+    same_run(tmp_path / "two", tmp_path / "one")
+    dev = [record["step"] for record in records(tmp_path / "two" / "metrics.jsonl") if record["kind"] == "dev"]
+    assert dev == [5, 7]
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from sequencing.records import Record, json_line, number, plain, read_records, v
 from sequencing_np.errors import UsageError
 from sequencing_np.writing import atomic_write
 
+FILES = ("metrics", "samples")  # logs that a run folder has, NAME.jsonl
 LONGEST_SAMPLE = 300
 BAR_UNITS = 10_000
 SHOWN = {  # how the numbers of a "train" record are said in a line
@@ -80,18 +81,31 @@ class MetricsLog:
     def truncate_after(self, step: int) -> None:
         """Drop, atomically, what was logged after the step that a checkpoint goes on from, and damaged lines."""
         self._file.close()
-        try:
-            records = read_records(self._path).records
-            with atomic_write(self._path) as file:
-                for record in records:
-                    if (number(record.get("step")) or 0) <= step:
-                        file.write(json_line(record))
-        except OSError as error:
-            raise _no_log(self._path, error) from error
+        keep_records(self._path, lambda record: step_of(record) <= step)
         self._open()
 
     def close(self) -> None:
         self._file.close()
+
+
+def keep_records(path: Path, wanted: Callable[[Record], bool]) -> None:
+    """Drop, atomically, the other lines of a log, and damaged ones."""
+    try:
+        records = read_records(path).records
+        with atomic_write(path) as file:
+            file.writelines(json_line(record) for record in records if wanted(record))
+    except OSError as error:
+        raise _no_log(path, error) from error
+
+
+def drop_looks(path: Path, looked: int) -> None:
+    """Drop what a validation after the step `looked` has said: dev lines, and samples, which have no kind."""
+    keep_records(path, lambda record: record.get("kind", "dev") != "dev" or step_of(record) <= looked)
+
+
+def step_of(record: Record) -> int:
+    """The step of a record; 0 where it has none."""
+    return int(number(plain(record.get("step"))) or 0)
 
 
 def _no_log(path: Path, error: OSError) -> UsageError:

@@ -160,8 +160,7 @@ def go_back(session: Session) -> None:
     session.restore(checkpoint)
     session.position = position
     guard.go_back()
-    for log in session.logs.values():
-        log.truncate_after(session.step)
+    session.cut_logs()
     session.progress.say(
         f"warning: {what}; going back to step {session.step:,}, on with the next batches at {guard.rate:g} of the rate"
     )

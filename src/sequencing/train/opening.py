@@ -24,7 +24,7 @@ from sequencing.train.checkpoint import Checkpoint, latest_checkpoint
 from sequencing.train.compiling import choose_compile
 from sequencing.train.critic import critic_of
 from sequencing.train.guard import Guard
-from sequencing.train.logging import Log, MetricsLog, Progress, Silence
+from sequencing.train.logging import FILES, Log, MetricsLog, Progress, Silence
 from sequencing.train.material import Material, Say, as_lists, gather, limits_of, same_data
 from sequencing.train.precision import chosen
 from sequencing.train.session import Session
@@ -74,9 +74,7 @@ def open_session(
     ranks.alike("precision", session.precision)
     choose_compile(session, checkpoint.state.get("compiled", False) if checkpoint else None)
     ranks.alike("choice of train.compile", str(session.compiled))
-    logs = session.logs
-    for log in logs.values():
-        log.truncate_after(session.step)
+    session.cut_logs()
     ranks.alike("data or checkpoint", json.dumps([session.step, *(part[1:] for part in session.fingerprint)]))
     return session
 
@@ -161,7 +159,7 @@ def teacher_of(config: RunConfig, vocabs: tuple[Vocabulary, Vocabulary]) -> Teac
 
 def logs_of(config: RunConfig, folder: Path) -> dict[str, Log]:
     """Where a run tells what it does."""
-    logs: dict[str, Log] = {name: MetricsLog(folder / f"{name}.jsonl") for name in ("metrics", "samples")}
+    logs: dict[str, Log] = {name: MetricsLog(folder / f"{name}.jsonl") for name in FILES}
     return logs | trackers(config.train.trackers, folder, saved(config))
 
 

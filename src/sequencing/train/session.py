@@ -26,7 +26,7 @@ from sequencing.train.checkpoint import (
 )
 from sequencing.train.critic import Critic
 from sequencing.train.guard import Guard, check_weights
-from sequencing.train.logging import Log, Progress
+from sequencing.train.logging import FILES, Log, Progress, drop_looks
 from sequencing.train.loss_scale import LossScale
 from sequencing.train.precision import PRECISIONS
 from sequencing.train.tally import Tally
@@ -178,6 +178,16 @@ class Session:
             self.tally.restore(state["tally"])
         if state["select"] == self.config.train.select:  # scores of another metric cannot be compared
             self.best, self.worse = state["best"], state["worse"]
+
+    def cut_logs(self) -> None:
+        """Drop what was logged after this step, and validations that this state knows nothing of.
+
+        That before the last save comes after the steps: a run may be killed between what it says and the save.
+        """
+        for name, log in self.logs.items():
+            if name in FILES and self.looked < self.step:
+                drop_looks(self.folder / f"{name}.jsonl", self.looked)
+            log.truncate_after(self.step)
 
     def learning_rate(self, step: int) -> float:
         """The rate of a step (from 1)."""

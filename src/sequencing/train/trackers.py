@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sequencing.records import Record, leaves, number, plain, write_json
-from sequencing.train.logging import Log
+from sequencing.train.logging import Log, step_of
 from sequencing_np.config import nearest, read_json
 from sequencing_np.errors import ConfigError
 from sequencing_np.own import load_own
@@ -35,11 +35,6 @@ def scalars(record: Record) -> dict[str, float]:
     kind = simple.get("kind", "run")
     found = ((name, number(value)) for name, value in simple.items() if name not in ("step", "kind"))
     return {f"{kind}/{name}": value for name, value in found if value is not None}
-
-
-def step_of(record: Record) -> int:
-    """The step of a record; 0 where it has none."""
-    return int(number(plain(record.get("step"))) or 0)
 
 
 class TensorBoard:
