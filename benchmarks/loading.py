@@ -76,7 +76,7 @@ def main() -> None:
         session = open_session(read_run_config(folder / "run.toml"), folder / "run")
         pairs, vocabs = session.stream.pairs, session.stream.vocabs
         write_store(folder / "store", [Encoded(0, pairs.source, pairs.target)], pairs.corpora, vocabs)
-        options = sampling_options(session.config)
+        options = sampling_options(session.config, session.batch_tokens)
         stored = open_store(folder / "store")
         streams = {
             "store": BatchStream(stored, *vocabs, options),

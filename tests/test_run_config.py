@@ -59,7 +59,7 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "vocab.source.dropout": [-0.1, 1.0, 0.1],
     "vocab.source.algorithm": ["bp", "", "unigram"],
     "vocab.source.columns": [0, -1],
-    "train.batch_tokens": [0, -1],
+    "train.batch_tokens": [0, -1, "", "most"],
     "train.accumulate": [0, -1],
     "train.keep": [1, 0, -1],
     "train.keep_models": [-1],

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from sequencing_np.config import require
 
+AUTO = "auto"  # of some settings: what a short trial finds
+
 
 @dataclass(frozen=True)
 class ScheduleConfig:
@@ -145,7 +147,7 @@ class GuardConfig:
 class TrainConfig:
     """How to learn, and when to stop: whichever of steps, epochs, minutes and patience comes first."""
 
-    batch_tokens: int = 8192  # a batch, source and target together, padding included
+    batch_tokens: int | str = 8192  # a batch, source and target, padding included; "auto": what memory holds
     accumulate: int = 1  # batches of a step, whose gradients are summed
     same_bits: bool = False  # with several ranks: the same weights to the bit as with one, for powers of two of both
     steps: int = 0  # updates; 0: no limit
@@ -191,8 +193,10 @@ class TrainConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        tokens = self.batch_tokens
+        fits = tokens >= 1 if isinstance(tokens, int) else tokens == AUTO
+        require(fits, f'batch_tokens {tokens!r}: must be 1 or more, or "{AUTO}"')
         positive = (
-            "batch_tokens",
             "accumulate",
             "validate_every",
             "validate_sentences",

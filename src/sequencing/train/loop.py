@@ -199,12 +199,12 @@ def look(session: Session) -> None:
     session.looked = session.step
     if session.held_out is None or not ranks.concerned:
         return
-    settings = session.config.train
+    settings, device = session.config.train, session.guard.device
     session.model.eval()
     with session.averaged(), ranks.whole():
         if not ranks.first:
             return
-        with enough_memory(lambda: at_validation(settings, session.step, session.guard.device)):
+        with enough_memory(lambda: at_validation(settings, session.batch_tokens, session.step, device)):
             record, samples, answers = validate(session.translator, session.held_out, session.config)
         number = record[column(settings.select)]
         score = [sign(settings.select) * number, -record["loss"]]

@@ -32,13 +32,13 @@ def lacks_memory(error: BaseException) -> bool:
     return isinstance(error, kinds) or any(sign in str(error) for sign in SIGNS)
 
 
-def at_batch(batch: Batch, config: TrainConfig, step: int, device: torch.device) -> str:
+def at_batch(batch: Batch, config: TrainConfig, tokens: int, step: int, device: torch.device) -> str:
     """Where it was, and what helps."""
     (rows, source), target = batch.source.shape, batch.target.shape[1]
     recompute = "" if config.recompute else "Go on with train.recompute = true (blocks of self-attention), or b"
     return (
         f"({device}) in step {step:,}, at a batch of {rows:,} pairs of {source:,} source and {target:,} target tokens "
-        f"({rows * (source + target):,} in all, train.batch_tokens = {config.batch_tokens:,}). "
+        f"({rows * (source + target):,} in all, train.batch_tokens = {tokens:,}). "
         f"{recompute or 'B'}egin a new run with a lower train.batch_tokens (with as much more train.accumulate a step "
         "stays as large) or data.max_length"
     )
@@ -52,9 +52,9 @@ def at_update(step: int, device: torch.device) -> str:
     )
 
 
-def at_validation(config: TrainConfig, step: int, device: torch.device) -> str:
+def at_validation(config: TrainConfig, tokens: int, step: int, device: torch.device) -> str:
     """The same of held-out data."""
     return (
         f"({device}) in the validation after step {step:,}. Lower train.validate_beam = {config.validate_beam}, "
-        f"search.batch_tokens or train.batch_tokens = {config.batch_tokens:,} (the last one in a new run)"
+        f"search.batch_tokens or train.batch_tokens = {tokens:,} (the last one in a new run)"
     )

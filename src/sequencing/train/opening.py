@@ -20,6 +20,7 @@ from sequencing.records import write_json
 from sequencing.restore import optimistic_restore
 from sequencing.run_config import RunConfig, saved
 from sequencing.teacher import Teacher, load_teacher
+from sequencing.train.budget import budget_of, choose_budget
 from sequencing.train.checkpoint import Checkpoint, latest_checkpoint
 from sequencing.train.compiling import choose_compile
 from sequencing.train.critic import critic_of
@@ -31,6 +32,7 @@ from sequencing.train.session import Session
 from sequencing.train.settings import check_settings, same_run, taught_at_once
 from sequencing.train.trackers import trackers
 from sequencing.train.validation import read_held_out
+from sequencing.train_config import AUTO
 from sequencing.vocabularies import completed
 from sequencing_np.config import to_dict
 from sequencing_np.translate import Translator
@@ -64,7 +66,7 @@ def open_session(
         ranks.in_turn()
     if checkpoint and not accept_changed_data:
         same_data(checkpoint.state["fingerprint"], material)
-    session = assembled(config, folder, material, checkpoint is not None, progress, ranks)
+    session = assembled(config, folder, material, checkpoint, progress, ranks)
     facts = machine() | {"parameters": sum(parameter.numel() for parameter in session.model.parameters())}
     if ranks.first:
         write_json(folder / "machine.json", facts)
@@ -72,6 +74,11 @@ def open_session(
     progress.say(f"model: {facts['parameters']:,} parameters, {sizes} ids")
     go_on(session, checkpoint) if checkpoint else choose_precision(session)
     ranks.alike("precision", session.precision)
+    if config.train.batch_tokens == AUTO and not checkpoint:
+        choose_budget(session)
+    ranks.alike("choice of train.batch_tokens", str(session.batch_tokens))
+    if material.dev:
+        session.held_out = read_held_out(material.dev, session.translator, config, session.batch_tokens)
     choose_compile(session, checkpoint.state.get("compiled", False) if checkpoint else None)
     ranks.alike("choice of train.compile", str(session.compiled))
     session.cut_logs()
@@ -80,20 +87,20 @@ def open_session(
 
 
 def assembled(
-    config: RunConfig, folder: Path, material: Material, begun: bool, progress: Progress, ranks: Ranks
+    config: RunConfig, folder: Path, material: Material, checkpoint: Checkpoint | None, progress: Progress, ranks: Ranks
 ) -> Session:
-    """All parts of a run as they are before its first step."""
+    """All parts of a run as they are before its first step, but for held-out data."""
     source_vocab, target_vocab = material.vocabs
-    stream = BatchStream(material.pairs, source_vocab, target_vocab, sampling_options(config))
+    tokens = budget_of(config, checkpoint)
+    stream = BatchStream(material.pairs, source_vocab, target_vocab, sampling_options(config, tokens))
     torch.manual_seed(config.train.seed)
     device = choose_device(config.train.device)
     model = Model(completed(config.model, source_vocab, target_vocab)).to(device)
-    adapted = begin(model, config, material.vocabs, begun, progress.say)
+    adapted = begin(model, config, material.vocabs, checkpoint is not None, progress.say)
     if config.train.shard:
         ranks.shard(model, taught_at_once(config))
     translator = Translator(model, source_vocab, target_vocab, limits_of(material.pairs))
-    held_out = read_held_out(material.dev, translator, config) if material.dev else None
-    check_validation(config.train, held_out is not None)
+    check_validation(config.train, material.dev is not None)
     teacher, critic = teacher_of(config, material.vocabs), critic_of(config, model, material.vocabs, material.pairs)
     return Session(
         config,
@@ -102,7 +109,7 @@ def assembled(
         stream,
         OPTIMIZERS[config.train.optimizer](model, config.train),
         Average(model, config.train.average) if config.train.average else None,
-        held_out,
+        None,
         logs_of(config, folder) if ranks.first else {},
         progress,
         as_lists(material.prints),
@@ -110,6 +117,7 @@ def assembled(
         teacher=teacher,
         critic=critic,
         ranks=ranks,
+        batch_tokens=tokens,
         guard=Guard(config.train.guard, device),
     )
 
@@ -163,11 +171,11 @@ def logs_of(config: RunConfig, folder: Path) -> dict[str, Log]:
     return logs | trackers(config.train.trackers, folder, saved(config))
 
 
-def sampling_options(config: RunConfig) -> SamplingOptions:
+def sampling_options(config: RunConfig, batch_tokens: int) -> SamplingOptions:
     """What the batch stream has to know."""
     train = config.train
     return SamplingOptions(
-        train.batch_tokens,
+        batch_tokens,
         config.data.max_length,
         train.seed,
         train.epochs or None,

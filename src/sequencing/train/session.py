@@ -67,6 +67,7 @@ class Session:
     critic: Critic | None = None  # where it learns from rewards
     ranks: Ranks = dataclasses.field(default_factory=Ranks)
     precision: str = "float32"  # of matrix products: what `auto` stood for when the run began
+    batch_tokens: int = 0  # of a batch: what `auto` stood for when the run began
     compiled: bool = False  # whether its blocks are: what `auto` stood for
     guard: Guard = dataclasses.field(default_factory=lambda: Guard(GuardConfig()))
     loss_scale: LossScale = dataclasses.field(default_factory=LossScale)
@@ -133,6 +134,7 @@ class Session:
             "guard": self.guard.state(),
             "precision": self.precision,
             "compiled": self.compiled,
+            "batch_tokens": self.batch_tokens,
             **self.loss_scale.state(),
             "average_steps": self.average.steps if self.average else 0,
             "fingerprint": self.fingerprint,

@@ -33,11 +33,12 @@ def update(session: Session, batches: Sequence[Batch]) -> Stepped:
     session.optimizer.zero_grad(set_to_none=True)
     ranks = session.ranks
     (count,) = ranks.total([sum(map(NORMALIZERS[settings.normalize], batches))])
+    here = (session.batch_tokens, session.step + 1, session.guard.device)
     total: Tensor | float = 0.0
     told: Tensor | None = None
     gradients = PairwiseSum(session.learning)
     for share, batch in zip(ranks.own(settings.accumulate), batches, strict=True):
-        with enough_memory(lambda batch=batch: at_batch(batch, settings, session.step + 1, session.guard.device)):  # type: ignore[misc]
+        with enough_memory(lambda batch=batch: at_batch(batch, settings, *here)):  # type: ignore[misc]
             coins = chance(settings.seed, session.step, share)
             with part("forward"):
                 losses = ranks.run(lambda batch=batch, coins=coins: step_losses(session, batch, coins))  # type: ignore[misc]

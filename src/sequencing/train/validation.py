@@ -30,7 +30,7 @@ class HeldOut(NamedTuple):
     references: list[list[str]]
 
 
-def read_held_out(corpus: Corpus, translator: Translator, config: RunConfig) -> HeldOut:
+def read_held_out(corpus: Corpus, translator: Translator, config: RunConfig, batch_tokens: int) -> HeldOut:
     """The dev set of a run; pairs longer than the training data may be are left out of the loss."""
     source, target = translator.source_vocab, translator.target_vocab
     encoded = [(source.encode(left), target.encode(right)) for left, right in corpus.pairs()]
@@ -42,7 +42,7 @@ def read_held_out(corpus: Corpus, translator: Translator, config: RunConfig) -> 
     pads = PadIds(source.special.pad, target.special.pad)
     grouped = read_references(corpus)
     most = config.train.validate_sentences
-    batches = list(eval_batches(fitting, max(1, config.train.batch_tokens // 2), pads))  # of each side
+    batches = list(eval_batches(fitting, max(1, batch_tokens // 2), pads))  # of each side
     return HeldOut(batches, list(grouped.sources[:most]), [list(texts) for texts in grouped.references[:most]])
 
 
