@@ -64,6 +64,26 @@ def test_planted_ties_across_blocks_and_borders(k: int) -> None:
 
 
 @each_floor
+@pytest.mark.parametrize("width", [5, 20 * BLOCK + 13])
+@pytest.mark.parametrize("values", [3, 400])
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_the_best_that_are_not_banned(arrays: Any, width: int, values: int, k: int) -> None:
+    """Of ids, or of each row's own, the likeliest among them, and with ties across the border."""
+    scores = draw_logits(7, 3, width, values, "float64")
+    likeliest = np.unique(scores.argmax(axis=1))[:3]
+    mask = np.zeros(scores.shape, dtype=bool)
+    mask[:, likeliest] = True
+    for banned in (likeliest, mask):
+        best = arrays.best(arrays.native(scores), k, banned)
+        left = np.where(mask, -np.inf, scores)
+        finite = np.isfinite(best.log_probs)
+        np.testing.assert_array_equal(np.where(finite, best.ids, -1), np.where(finite, sorted_ids(left, k), -1))
+        assert (finite.sum(axis=1) == np.minimum(k, (~mask).sum(axis=1))).all()
+        wide = np.take_along_axis(left, best.ids, axis=1) - np.logaddexp.reduce(scores, axis=1)[:, None]
+        np.testing.assert_allclose(best.log_probs, wide, rtol=1e-12, atol=1e-12)
+
+
+@each_floor
 def test_the_banned_keep_their_probability_and_are_not_chosen(arrays: Any) -> None:
     logits = np.log([[0.5, 0.1, 0.3, 0.1]])
     best = arrays.best(arrays.native(logits), 3, np.array([0, 3]))

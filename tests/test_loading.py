@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sequencing.loading import choose_device, load_translator, model_folder_of, search_of
-from sequencing_np.errors import ModelError, UsageError
+from sequencing_np.errors import ConfigError, ModelError, UsageError
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.search import SearchConfig
 from sequencing_np.translate import Translator
@@ -51,6 +51,23 @@ def test_a_translator_from_a_run(tmp_path: Path) -> None:
     for beam in (1, 4):
         one, other = (part.translate(SOURCES, SearchConfig(beam=beam)) for part in (translator, ground))
         assert [said.text for said in one] == [said.text for said in other]
+
+
+def test_products_in_bfloat16(tmp_path: Path) -> None:
+    """Nearly the same numbers, whoever shares the batch, and logits in float32; a name that is none is refused."""
+    run = write_run(tmp_path / "run")
+    exact, short = (load_translator(run, "cpu", precision=name) for name in ("float32", "bfloat16"))
+    pairs = [(source, source) for source in SOURCES]
+    scores = [[scored.log_prob for scored in translator.score(pairs)] for translator in (exact, short)]
+    assert scores[0] != scores[1]
+    np.testing.assert_allclose(scores[1], scores[0], rtol=0.05, atol=0.05)
+    alone = [short.translate([source])[0].text for source in SOURCES]
+    assert alone == [said.text for said in short.translate(SOURCES)]
+    memory = short.model.encode(np.array([[4, 3]]), np.ones((1, 2), dtype=bool))
+    output, _ = short.model.decoder.step(torch.tensor([[2]]), short.model.decoder.start(memory))
+    assert output.logits.dtype == torch.float32
+    with pytest.raises(ConfigError, match="float8"):
+        load_translator(run, "cpu", precision="float8")
 
 
 def test_damaged_weights(tmp_path: Path) -> None:

@@ -6,13 +6,34 @@ What leaves for the host are a few numbers a row: the best ids of a step and the
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sequencing_np.arrays import Best, Kept
+from sequencing_np.arrays import BLOCK, Best, Kept
+
+ROWS = 32  # looked at together on a CPU: their logits stay near it
+
+
+def largest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:  # (R, V) -> (R, k), (R, k)
+    """The k largest of each row and their ids, of equal ones any.
+
+    On a CPU they are sought where they surely are, in the k blocks of columns with the largest maxima.
+    """
+    blocks = logits.shape[1] // BLOCK
+    if logits.device.type != "cpu" or k >= blocks or blocks < 16:
+        found = torch.topk(logits, k, dim=1)
+        return found.values, found.indices
+    whole, rest = logits[:, : blocks * BLOCK].unflatten(1, (blocks, BLOCK)), logits[:, blocks * BLOCK :]
+    chosen = whole.amax(dim=2).topk(k, dim=1).indices
+    near = whole.gather(1, chosen[..., None].expand(-1, -1, BLOCK)).flatten(1)
+    ids = (chosen[..., None] * BLOCK + torch.arange(BLOCK)).flatten(1)
+    if rest.shape[1]:
+        near = torch.cat([near, rest], dim=1)
+        ids = torch.cat([ids, torch.arange(blocks * BLOCK, logits.shape[1]).expand(len(ids), -1)], dim=1)
+    values, places = near.topk(k, dim=1)
+    return values, ids.gather(1, places)
 
 
 class TorchArrays:
@@ -34,18 +55,22 @@ class TorchArrays:
     def best(self, logits: Tensor, k: int, banned: np.ndarray) -> Best:  # (R, V) -> (R, k), (R, k)
         """The k most probable ids of each row, those in `banned` left out after the softmax; ties by lower id."""
         logits = logits.detach()
-        total = torch.logsumexp(logits, dim=1)
+        parts = logits.split(ROWS) if logits.device.type == "cpu" else (logits,)
+        total = torch.cat([torch.logsumexp(part, dim=1) for part in parts])
+        if banned.ndim == 2:
+            logits, banned = logits.masked_fill(self.native(banned), -torch.inf), np.empty(0, dtype=np.int64)
+            parts = logits.split(ROWS) if logits.device.type == "cpu" else (logits,)
+        reach = min(k + 1 + len(banned), logits.shape[1])  # one more shows a tie across the border
+        found = [largest(part, reach) for part in parts]
+        values, ids = (self.host(torch.cat(each)) for each in zip(*found, strict=True))
         if len(banned):
-            where = self.native(banned)
-            fill = logits.masked_fill if banned.ndim == 2 else partial(logits.index_fill, 1)
-            logits = fill(where, -torch.inf)
-        found = torch.topk(logits, min(k + 1, logits.shape[1]), dim=1)  # one more shows a tie across the border
-        values, ids = self.host(found.values), self.host(found.indices)
+            values = np.where((ids[..., None] == banned).any(axis=2), -np.inf, values)
         order = np.lexsort((ids, -values), axis=1)
         values, ids = np.take_along_axis(values, order, axis=1), np.take_along_axis(ids, order, axis=1)
         if values.shape[1] > k:
             for row in np.flatnonzero(values[:, k - 1] == values[:, k]):
-                ids[row, :k] = self.host(torch.sort(logits[row], descending=True, stable=True).indices[:k])
+                allowed = logits[row].index_fill(0, self.native(banned), -torch.inf)
+                ids[row, :k] = self.host(torch.sort(allowed, descending=True, stable=True).indices[:k])
         with np.errstate(invalid="ignore"):  # of infinite logits comes NaN, which a search understands
             log_probs = values[:, :k] - self.host(total)[:, None]
         return Best(log_probs.astype(np.float64), ids[:, :k])

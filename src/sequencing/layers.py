@@ -62,9 +62,9 @@ class ShortProduct(torch.autograd.Function):
 STEP = 256  # rows, of which products have a multiple
 
 
-def filled(x: Tensor) -> Tensor:  # (N, D) -> (M, D)
-    """The rows, and rows of zeros after them, as many as make their number a multiple of STEP."""
-    if not (missing := -len(x) % STEP):
+def filled(x: Tensor, step: int = STEP) -> Tensor:  # (N, D) -> (M, D)
+    """The rows, and rows of zeros after them, as many as make their number a multiple of `step`."""
+    if not (missing := -len(x) % step):
         return x
     full = x.new_empty(len(x) + missing, x.shape[1])
     full[: len(x)] = x

@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 
 from sequencing.model import Model
+from sequencing.short import shorten
+from sequencing.train.precision import check_precision, chosen
 from sequencing_np.config import Origin, build, parse_json
 from sequencing_np.errors import ConfigError, ModelError, UsageError
 from sequencing_np.manifest import MANIFEST
@@ -44,13 +46,22 @@ def model_folder_of(path: str | Path, checkpoint: str = "best") -> Path:
     raise ModelError(f"{folder}: holds no model ({' or '.join(wanted)}); train first, or give a model folder")
 
 
-def load_translator(path: str | Path, device: str = "auto", checkpoint: str = "best") -> Translator:
-    """A Translator on PyTorch. ModelError where the files are not in order."""
+def load_translator(
+    path: str | Path, device: str = "auto", checkpoint: str = "best", precision: str = "float32"
+) -> Translator:
+    """A Translator on PyTorch. ModelError where the files are not in order.
+
+    `precision` is that of matrix products: float32, bfloat16, or auto, which takes bfloat16 where the device multiplies
+    it. In bfloat16 an answer may now and then be another one.
+    """
+    check_precision(precision)
     parts = read_model_folder(model_folder_of(path, checkpoint))
     model = Model(parts.config)
     model.load_weights(parts.weights)
     model.to(choose_device(device)).eval()
     model.requires_grad_(False)
+    if chosen(precision, model.arrays.device).name == "bfloat16":
+        shorten(model)
     found = Translator(model, parts.source_vocab, parts.target_vocab, parts.limits)
     found.shortlist = parts.shortlist
     return found

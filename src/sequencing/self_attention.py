@@ -65,8 +65,9 @@ class SelfAttention(nn.Module):
 
     def look(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         # (R, H, T, D), (R, G, N, D), (R, G, N, D), (..., T, N) -> (R, H, T, D)
-        """PyTorch's fused kernel; but step by step where short sequences are learnt from on a CPU: there it is slow."""
-        if torch.is_grad_enabled() and query.device.type == "cpu" and query.shape[2] * key.shape[2] <= SHORT:
+        """PyTorch's fused kernel; on a CPU step by step where it is slow: short sequences are learnt from, one asks."""
+        learnt = torch.is_grad_enabled()
+        if query.device.type == "cpu" and (learnt or query.shape[2] == 1) and query.shape[2] * key.shape[2] <= SHORT:
             return by_steps(query, key, value, mask, self.dropout)
         share = self.dropout.share if self.training else 0.0
         return scaled_dot_product_attention(query, key, value, mask, share, enable_gqa=self.groups < self.heads)

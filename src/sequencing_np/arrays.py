@@ -64,10 +64,11 @@ class NumpyArrays:
         `banned` holds ids, (N,), or says of each row which it may not say, (R, V) bool.
         """
         total = log_sum_exp(logits)
-        if len(banned):
+        ids = top_ids(logits, k)
+        if len(banned) and (banned.ndim == 2 or (ids[..., None] == banned).any()):
             logits = logits.copy()
             logits[banned if banned.ndim == 2 else (slice(None), banned)] = -np.inf
-        ids = top_ids(logits, k)
+            ids = top_ids(logits, k)
         chosen = np.take_along_axis(logits, ids, axis=1) - total[:, None]
         return Best(chosen.astype(np.float64), ids)
 

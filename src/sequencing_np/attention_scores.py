@@ -165,7 +165,7 @@ class MultiHeadAttention(OneMemory):
         heads *= heads.dtype.type(self.scale)
         weights = masked_softmax(heads @ memory.keys, memory.mask[:, None, None])  # (B, H, T, S)
         context = (weights @ memory.values).swapaxes(1, 2)
-        return Attended(self.output(context.reshape(*context.shape[:2], -1)), weights.mean(axis=1))
+        return Attended(self.output(context.reshape(*context.shape[:2], -1)), weights.sum(axis=1) / self.heads)
 
 
 class SummaryAttention(OneMemory):

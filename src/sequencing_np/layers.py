@@ -102,9 +102,11 @@ class LayerNorm:
         self.weight, self.bias = weight, bias
 
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (..., D) -> (..., D)
-        centred = x - x.mean(axis=-1, keepdims=True)
-        variance = np.einsum("...d,...d->...", centred, centred)[..., None] / x.shape[-1]
-        centred /= np.sqrt(variance + self.epsilon)
+        centred = x - np.add.reduce(x, axis=-1, keepdims=True) / x.shape[-1]
+        deviation = np.einsum("...d,...d->...", centred, centred)[..., None]
+        deviation /= x.shape[-1]
+        deviation += self.epsilon
+        centred /= np.sqrt(deviation, out=deviation)
         centred *= self.weight
         centred += self.bias
         return centred
@@ -168,10 +170,22 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def masked_softmax(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:  # (..., S), (..., S) -> (..., S)
     """Softmax over the real positions; a row without any is all zeros."""
+    if mask.all() and mask.size:
+        return softmax(scores)
     scores = np.where(mask, scores, np.finfo(scores.dtype).min)
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    scores -= np.maximum.reduce(scores, axis=-1, keepdims=True)
+    weights = np.exp(scores, out=scores)
     weights *= mask
-    return weights / np.maximum(weights.sum(axis=-1, keepdims=True), np.finfo(scores.dtype).tiny)
+    weights /= np.maximum(np.add.reduce(weights, axis=-1, keepdims=True), np.finfo(scores.dtype).tiny)
+    return weights
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:  # (..., S) -> (..., S)
+    """Softmax over all positions, of which there is one or more."""
+    weights = scores - np.maximum.reduce(scores, axis=-1, keepdims=True)
+    np.exp(weights, out=weights)
+    weights /= np.add.reduce(weights, axis=-1, keepdims=True)
+    return weights
 
 
 def reverse(x: np.ndarray, mask: np.ndarray) -> np.ndarray:  # (B, S, ...), (B, S) -> (B, S, ...)

@@ -128,7 +128,8 @@ class SelfAttention:
     def __call__(self, x: np.ndarray, scope: Scope, cache: Any) -> tuple[np.ndarray, Any]:  # (R, T, D) -> (R, T, D)
         rows, steps, width = x.shape
         parts = self.input(x).reshape(rows, steps, -1, self.size).swapaxes(1, 2)  # (R, H + 2 G, T, D/H)
-        query, key, value = np.split(parts, [self.heads, self.heads + self.groups], axis=1)
+        last = self.heads + self.groups
+        query, key, value = parts[:, : self.heads], parts[:, self.heads : last], parts[:, last:]
         if self.norms:
             query, key = self.norms[0](query), self.norms[1](key)
         query, key = (scope.scheme.turn(part, scope.positions) for part in (query, key))

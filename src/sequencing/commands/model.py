@@ -20,15 +20,17 @@ def add_run(parser: argparse.ArgumentParser, several: bool = False) -> None:
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Where the model runs."""
+    """Where the model runs, and in which numbers."""
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 ...")
+    precision = "of matrix products (default float32); auto: bfloat16 where the device multiplies it"
+    parser.add_argument("--precision", choices=("float32", "bfloat16", "auto"), default="float32", help=precision)
 
 
 def load(arguments: argparse.Namespace) -> Translator:
     """The model that was asked for."""
     from sequencing.loading import load_translator
 
-    return load_translator(arguments.run, arguments.device, arguments.checkpoint)
+    return load_translator(arguments.run, arguments.device, arguments.checkpoint, arguments.precision)
 
 
 def load_all(arguments: argparse.Namespace) -> Translator:
@@ -42,7 +44,7 @@ def load_beside(arguments: argparse.Namespace, run: str) -> Translator:
     """Another model, from where and on what the first is asked for."""
     from sequencing.loading import load_translator
 
-    return load_translator(run, arguments.device, arguments.checkpoint)
+    return load_translator(run, arguments.device, arguments.checkpoint, arguments.precision)
 
 
 def load_in_worker(arguments: argparse.Namespace, threads: int) -> Translator:

@@ -1,0 +1,235 @@
+"""Who translates ids for `decode.py`: our two floors, Hugging Face transformers and CTranslate2, on the same weights.
+
+Each is a process of its own that is asked by JSON lines on its standard input, a line a row, and answers with the
+seconds that it took and the ids that it found. Peers are given our weights: PegasusForConditionalGeneration is the one
+of Hugging Face's that norms before its parts as we do, a TransformerSpec says the same to CTranslate2.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
+PAD, UNK, BOS, EOS = 0, 1, 2, 3
+Ids = list[list[int]]
+Run = Callable[[Ids, dict[str, Any]], Ids]
+
+
+def ours(folder: Path, row: dict[str, Any]) -> Run:
+    """The Translator of either floor, in one process or several, as the command line has it."""
+    from functools import partial
+
+    from sequencing_np.batch import in_order, length_batches
+    from sequencing_np.search import SearchConfig
+    from sequencing_np.translate import Translator
+    from sequencing_np.workers import Workers
+
+    if row["who"] == "NumPy":
+        load = partial(Translator.load, folder)
+    else:
+        from sequencing.loading import load_translator
+
+        threads = 2 // row["processes"]
+        load = partial(loaded, load_translator, str(folder), row["precision"], threads)
+    translator = load()
+    if row["processes"] > 1:
+        Workers(row["processes"], load).help(translator)
+
+    def run(sources: Ids, row: dict[str, Any]) -> Ids:
+        search = SearchConfig(beam=row["beam"], batch_tokens=row["tokens"] or 4096)
+        lengths = np.array([len(source) for source in sources])
+        groups = length_batches(lengths, search.batch_tokens // search.beam) if row["tokens"] else parts(lengths, row)
+        asked = [
+            (rows, translator.ask([sources[place] for place in rows], search, np.zeros(len(rows), np.uint64), None))
+            for rows in groups
+        ]
+        found = in_order(((rows, answer()) for rows, answer in asked), len(sources))
+        return [hypotheses[0].tokens for hypotheses in found]
+
+    return run
+
+
+def loaded(load: Any, folder: str, precision: str, threads: int) -> Any:
+    """A Translator on PyTorch with so many threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+    return load(folder, "cpu") if precision == "float32" else load(folder, "cpu", precision=precision)
+
+
+def parts(lengths: np.ndarray, row: dict[str, Any]) -> list[np.ndarray]:
+    """So many sentences of like lengths at once."""
+    order = np.argsort(-lengths, kind="stable")
+    return [order[begin : begin + row["batch"]] for begin in range(0, len(order), row["batch"])]
+
+
+def weights_of(folder: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return load_file(folder / "weights.safetensors")
+
+
+def limit(sources: Ids, folder: Path) -> int:
+    """The longest answer that ours may give to any of these."""
+    limits = json.loads((folder / "config.json").read_text())["limits"]
+    return min(int(limits["factor"] * max(map(len, sources)) + limits["constant"]), limits["longest"])
+
+
+def hugging_face(folder: Path, row: dict[str, Any]) -> Run:
+    """PegasusForConditionalGeneration with our weights, `generate` on batches of like lengths."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(2)
+    own = {name: torch.from_numpy(array) for name, array in weights_of(folder).items()}
+    table = own["encoder.embedding.weight"]
+    shape = {"layers": 3, "attention_heads": 4, "ffn_dim": 1024}
+    sizes = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in shape.items()}
+    special = {"pad_token_id": PAD, "eos_token_id": EOS, "bos_token_id": BOS, "decoder_start_token_id": BOS}
+    rest = {"d_model": 256, "activation_function": "relu", "max_position_embeddings": 512, "scale_embedding": True}
+    config = transformers.PegasusConfig(vocab_size=len(table), forced_eos_token_id=None, **rest, **sizes, **special)
+    model = transformers.PegasusForConditionalGeneration(config).eval()
+    state = {"model.shared.weight": table, "final_logits_bias": own["decoder.head.output.bias"][None]}
+    for side in ("encoder", "decoder"):
+        for kind in ("weight", "bias"):
+            state[f"model.{side}.layer_norm.{kind}"] = own[f"{side}.norm.{kind}"]
+            for layer in range(3):
+                ours, theirs = f"{side}.blocks.{layer}", f"model.{side}.layers.{layer}"
+                names = {
+                    "feed_forward.inner": "fc1",
+                    "feed_forward.outer": "fc2",
+                    "feed_forward_norm": "final_layer_norm",
+                    "mixer_norm": "self_attn_layer_norm",
+                    "mixer.output": "self_attn.out_proj",
+                }
+                if side == "decoder":
+                    names |= {"attention_norm": "encoder_attn_layer_norm", "attention.output": "encoder_attn.out_proj"}
+                    names |= {f"attention.{n}": f"encoder_attn.{n[0]}_proj" for n in ("query", "key", "value")}
+                for ours_name, name in names.items():
+                    state[f"{theirs}.{name}.{kind}"] = own[f"{ours}.{ours_name}.{kind}"]
+                for letter, part in zip("qkv", own[f"{ours}.mixer.input.{kind}"].chunk(3), strict=True):
+                    state[f"{theirs}.self_attn.{letter}_proj.{kind}"] = part
+    found = model.load_state_dict(state, strict=False)
+    tied = ("embed_tokens", "embed_positions", "lm_head")
+    assert not found.unexpected_keys and all(any(word in name for word in tied) for name in found.missing_keys), found
+    model.tie_weights()
+    if row["precision"] == "bfloat16":
+        model = model.to(torch.bfloat16)
+
+    def run(sources: Ids, row: dict[str, Any]) -> Ids:
+        lengths = np.array([len(source) for source in sources])
+        answers: Ids = [[] for _ in sources]
+        for rows in parts(lengths, row):
+            batch = [sources[place] for place in rows]
+            longest = max(map(len, batch))
+            ids = torch.tensor([[*source, *[PAD] * (longest - len(source))] for source in batch])
+            common = {"num_beams": row["beam"], "do_sample": False, "max_new_tokens": limit(batch, folder)}
+            with torch.inference_mode():
+                said = model.generate(input_ids=ids, attention_mask=ids.ne(PAD), **common)
+            for place, answer in zip(rows, said[:, 1:].tolist(), strict=True):
+                answers[place] = answer[: answer.index(EOS)] if EOS in answer else answer
+        return answers
+
+    return run
+
+
+def ctranslate2(folder: Path, row: dict[str, Any]) -> Run:
+    """A Translator of CTranslate2 with our weights."""
+    import ctranslate2 as peer
+    from ctranslate2.specs import common_spec, transformer_spec
+
+    own = weights_of(folder)
+    table = own["encoder.embedding.weight"]
+    spec = transformer_spec.TransformerSpec.from_config(3, 4, pre_norm=True, activation=common_spec.Activation.RELU)
+    angles = np.arange(512)[:, None] * 10000.0 ** (-np.arange(128) / 128)
+    places = np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
+
+    def fill(part: Any, name: str) -> None:
+        part.weight, part.bias = own[f"{name}.weight"], own[f"{name}.bias"]
+
+    def fill_norm(part: Any, name: str) -> None:
+        part.gamma, part.beta = own[f"{name}.weight"], own[f"{name}.bias"]
+
+    for side in ("encoder", "decoder"):
+        half = getattr(spec, side)
+        (half.embeddings[0] if side == "encoder" else half.embeddings).weight = table
+        half.position_encodings.encodings = places
+        fill_norm(half.layer_norm, f"{side}.norm")
+        for number, layer in enumerate(half.layer):
+            name = f"{side}.blocks.{number}"
+            fill_norm(layer.self_attention.layer_norm, f"{name}.mixer_norm")
+            fill(layer.self_attention.linear[0], f"{name}.mixer.input")
+            fill(layer.self_attention.linear[1], f"{name}.mixer.output")
+            fill_norm(layer.ffn.layer_norm, f"{name}.feed_forward_norm")
+            fill(layer.ffn.linear_0, f"{name}.feed_forward.inner")
+            fill(layer.ffn.linear_1, f"{name}.feed_forward.outer")
+            if side == "decoder":
+                fill_norm(layer.attention.layer_norm, f"{name}.attention_norm")
+                fill(layer.attention.linear[0], f"{name}.attention.query")
+                both = [[own[f"{name}.attention.{part}.{kind}"] for part in ("key", "value")] for kind in KINDS]
+                layer.attention.linear[1].weight, layer.attention.linear[1].bias = map(np.concatenate, both)
+                fill(layer.attention.linear[2], f"{name}.attention.output")
+    spec.decoder.projection.weight, spec.decoder.projection.bias = table, own["decoder.head.output.bias"]
+    words = ["<pad>", "<unk>", "<s>", "</s>", *map(str, range(4, len(table)))]
+    spec.register_source_vocabulary(words)
+    spec.register_target_vocabulary(words)
+    with tempfile.TemporaryDirectory() as name:
+        spec.validate()
+        spec.optimize()
+        spec.save(name)
+        processes = row["processes"]
+        threads = {"inter_threads": processes, "intra_threads": THREADS // processes}
+        translator = peer.Translator(name, device="cpu", compute_type=row["precision"], **threads)
+
+    def run(sources: Ids, row: dict[str, Any]) -> Ids:
+        texts = [[words[token] for token in source] for source in sources]
+        most = {"max_batch_size": row["batch"], "max_decoding_length": limit(sources, folder)}
+        said = translator.translate_batch(texts, beam_size=row["beam"], **most)
+        return [[NUMBERS.get(word) or int(word) for word in answer.hypotheses[0]] for answer in said]
+
+    return run
+
+
+KINDS = ("weight", "bias")
+NUMBERS = {"<unk>": UNK, "<s>": BOS, "</s>": EOS}
+WORKERS = {"PyTorch": ours, "NumPy": ours, "Hugging Face": hugging_face, "CTranslate2": ctranslate2}
+
+
+def versions() -> dict[str, str]:
+    """Of what has been imported here."""
+    names = ("numpy", "torch", "transformers", "ctranslate2")
+    return {name: sys.modules[name].__version__ for name in names if name in sys.modules}
+
+
+def main() -> None:
+    """Answer rows until nobody asks any more; a model is loaded once for each way of loading it."""
+    if sys.argv[1] in ("PyTorch", "NumPy"):
+        from sequencing.process import settle
+
+        settle()
+    folder, sources = Path(sys.argv[2]), json.loads(Path(sys.argv[3]).read_text())
+    runs: dict[tuple[Any, ...], Run] = {}
+    for line in sys.stdin:
+        row = json.loads(line)
+        kind = tuple(row[name] for name in ("who", "precision", "processes"))
+        own = sources[:: -(-len(sources) // row["sentences"])]
+        if kind not in runs:
+            runs[kind] = WORKERS[row["who"]](folder, row)
+            runs[kind](own[:64], row)  # what comes first is slower, and does not count
+        begin = time.perf_counter()
+        answers = runs[kind](own, row)
+        seconds = time.perf_counter() - begin
+        print(json.dumps({"seconds": seconds, "answers": answers, "versions": versions()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
