@@ -51,7 +51,9 @@ def read_model_folder(folder: str | Path) -> ModelFolder:
         if name not in listed:
             raise ModelError(f"{folder / MANIFEST}: does not list {name}; this is no model folder")
     config, limits = read_config(folder / CONFIG)
-    source, target = (load_vocab(folder / name) for name in VOCABULARIES)
+    texts = [(folder / name).read_bytes() for name in VOCABULARIES]
+    source = load_vocab(folder / VOCABULARIES[0])
+    target = source if texts[0] == texts[1] else load_vocab(folder / VOCABULARIES[1])  # a joint one is read once
     for vocab, size, name in zip((source, target), (config.source_size, config.target_size), VOCABULARIES, strict=True):
         if len(vocab) != size:
             raise ModelError(f"{folder / name}: {len(vocab)} ids, the model has {size}; it belongs to another model")

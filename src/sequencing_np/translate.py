@@ -97,7 +97,7 @@ class Translator:
     def load(cls, folder: str | Path, dtype: Any = np.float32) -> Translator:
         """A Translator on NumPy from a model folder. Raises ModelError when the folder is not in order."""
         parts = read_model_folder(folder)
-        weights = {name: array.astype(dtype) for name, array in parts.weights.items()}
+        weights = {name: array.astype(dtype, copy=False) for name, array in parts.weights.items()}
         found = cls(build_model(parts.config, nest(weights)), parts.source_vocab, parts.target_vocab, parts.limits)
         found.shortlist = parts.shortlist
         return found
