@@ -1,6 +1,6 @@
 """`train.batch_tokens = "auto"`: as many tokens as memory holds; tried once, kept by the run; nothing else changes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from sequencing import memory_use
+from sequencing.distributed.ranks import Ranks
 from sequencing.memory_use import left_in_groups, peak_of, room, told, used
 from sequencing.run_config import RunConfig
 from sequencing.train import budget
-from sequencing.train.budget import cells, kept_beside
+from sequencing.train.budget import cells, choose_budget, kept_beside
 from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.loop import train
 from sequencing.train.opening import open_session
@@ -115,6 +116,47 @@ def test_lacking_memory_is_an_answer(tmp_path: Path, machine: Machine, monkeypat
     monkeypatch.setattr(budget, "once", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         budget.found(session)
+
+
+class Two(Ranks):
+    """Two ranks, of which the other has no room from some trial on."""
+
+    def __init__(self, machine: Machine, fits: int) -> None:
+        super().__init__(0, 2)
+        self.machine, self.fits = machine, fits
+
+    def total(self, numbers: Sequence[float]) -> list[float]:
+        return [each + (len(self.machine.tried) <= self.fits) for each in numbers]
+
+
+def test_ranks_take_what_each_can_hold(tmp_path: Path, machine: Machine) -> None:
+    session = opened(small(tmp_path / "data", AUTO, "train.accumulate=2"), tmp_path / "run")
+    chosen = []
+    for fits in (1, 2, 3):
+        machine.tried.clear()
+        session.ranks = Two(machine, fits)
+        chosen.append(budget.found(session)[0])
+    assert chosen == [64, 128, 256]
+    machine.tried.clear()
+    session.ranks = Two(machine, 0)
+    with pytest.raises(ConfigError, match="does not fit"):
+        budget.found(session)
+
+
+def test_parts_of_a_model_are_not_tried(tmp_path: Path, machine: Machine) -> None:
+    session = opened(small(tmp_path / "data", AUTO), tmp_path / "run")
+    session.ranks.shards = object()  # type: ignore[assignment]
+    with pytest.raises(ConfigError, match=r"train\.batch_tokens = \"auto\": is not tried where .*; give a number"):
+        choose_budget(session)
+
+
+def test_what_comes_beside(tmp_path: Path, machine: Machine) -> None:
+    """By hand: Adam's two numbers, one sum of gradients of three batches; and in a save all of it once more and twice
+    the weights, with an average three times."""
+    settings = {(): 2 + 0 + 4, ("train.average=0.9", "train.accumulate=3"): 2 + 1 + 5, ("train.optimizer=sgd",): 2}
+    for number, (given, parts) in enumerate(settings.items()):
+        session = opened(small(tmp_path / "data", *given), tmp_path / f"run{number}")
+        assert kept_beside(session) == parts * 4 * sum(each.numel() for each in session.model.parameters())
 
 
 def test_an_epoch_keeps_its_steps(tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
