@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 import typing
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,9 @@ def test_a_value_of_another_type(path: tuple[str, ...]) -> None:
     if hint is typing.Any:
         return
     plain = {str: "no", int: 3, float: 0.5, bool: True, type(None): None, dict: {"a": 1}, list: [1.5]}
-    fits = {str: {str}, int: {int}, float: {int, float}, bool: {bool}, tuple[float, ...]: {list}}.get(hint, set())
+    known = {str: {str}, int: {int}, float: {int, float}, bool: {bool}, tuple[float, ...]: {list}}
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    fits = set().union(*(known.get(kind, set()) for kind in kinds))
     for kind, value in plain.items():
         if kind not in fits:
             with pytest.raises(ConfigError) as raised:
