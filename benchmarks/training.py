@@ -34,6 +34,15 @@ import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
 DROPOUTS = "dropout = 0.1, attention_dropout = 0.1, activation_dropout = 0.1"
+DATA = """\
+[data]
+train = ["@"]
+[vocab]
+joint = true
+source = { level = "subwords", size = 8000 }
+[model]
+share_embeddings = true
+"""
 SETTINGS = """\
 [train]
 steps = 1000
@@ -45,14 +54,7 @@ schedule = { type = "constant", warmup = 0 }
 """
 BLOCKS = f"{{ layers = 3, heads = 4, feed_forward_size = 1024, {DROPOUTS} }}"
 CONFIG = f"""\
-[data]
-train = ["@"]
-[vocab]
-joint = true
-source = {{ level = "subwords", size = 8000 }}
-[model]
-share_embeddings = true
-encoder = {{ type = "self_attention", embedding_size = 256, blocks = {BLOCKS} }}
+{DATA}encoder = {{ type = "self_attention", embedding_size = 256, blocks = {BLOCKS} }}
 [model.decoder]
 type = "self_attention"
 embedding_size = 256
@@ -61,14 +63,7 @@ blocks = {BLOCKS}
 attention = {{ type = "multi_head", size = 256, heads = 4, dropout = 0.1 }}
 {SETTINGS}"""
 RECURRENT = f"""\
-[data]
-train = ["@"]
-[vocab]
-joint = true
-source = {{ level = "subwords", size = 8000 }}
-[model]
-share_embeddings = true
-[model.encoder]
+{DATA}[model.encoder]
 type = "bidirectional_rnn"
 embedding_size = 256
 embedding_dropout = 0.1

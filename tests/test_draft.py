@@ -16,8 +16,9 @@ from sequencing_np.beam import BeamFeedBack
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.draft import DraftedDecoder, with_draft
 from sequencing_np.errors import ModelError, UsageError
-from sequencing_np.feedback import SampleFeedBack, Sampler, TrainingFeedBack, sentence_keys
+from sequencing_np.feedback import SampleFeedBack, TrainingFeedBack
 from sequencing_np.limits import Limits
+from sequencing_np.picking import Sampler, sentence_keys
 from sequencing_np.search import SearchConfig
 from sequencing_np.translate import Translator
 from sequencing_np.vocab import Vocab

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import SearchError
-from sequencing_np.feedback import SampleFeedBack, Sampler, TrainingFeedBack, argmax, banned_ids, sentence_keys
+from sequencing_np.feedback import SampleFeedBack, TrainingFeedBack
 from sequencing_np.limits import Limits
+from sequencing_np.picking import Sampler, argmax, banned_ids, sentence_keys
 from sequencing_np.special import Special
 from sequencing_np.state import Memory, Output
 from table_decoder import ARRAYS, SPECIAL, TableDecoder, random_table

@@ -36,9 +36,10 @@ from sequencing_np.beam import BeamFeedBack
 from sequencing_np.config import Origin, to_dict
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import ModelError
-from sequencing_np.feedback import FeedBack, Hypothesis, SampleFeedBack, Sampler, TrainingFeedBack, sentence_keys
+from sequencing_np.feedback import FeedBack, Hypothesis, SampleFeedBack, TrainingFeedBack
 from sequencing_np.limits import Limits
 from sequencing_np.model import DECODERS, ENCODERS, build_model, model_config
+from sequencing_np.picking import Sampler, sentence_keys
 from sequencing_np.ranking import LENGTH_PENALTIES, Ranking
 from sequencing_np.state import Memory, Output, State, select
 from sequencing_np.weights import nest

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import SearchError
-from sequencing_np.feedback import SampleFeedBack, Sampler, argmax, sentence_keys
+from sequencing_np.feedback import SampleFeedBack
 from sequencing_np.limits import Limits
 from sequencing_np.mixer import Drawing, RLTrainingFeedBack, Samples, own_tokens
+from sequencing_np.picking import Sampler, argmax, sentence_keys
 from table_decoder import ARRAYS, SPECIAL, TableDecoder, random_table
 
 TARGET = np.array([[4, 5, 6, 4, 3], [5, 3, 0, 0, 0], [6, 6, 4, 3, 0]])

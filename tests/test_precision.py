@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from sequencing.train import precision
+from sequencing import precision
+from sequencing.precision import PRECISIONS, chosen
 from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.loop import train
-from sequencing.train.precision import PRECISIONS, chosen
 from small_runs import small
 
 CPU = torch.device("cpu")

@@ -60,3 +60,8 @@ def test_the_table_and_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert said.startswith("a step: ") and "\n  encoder " in said and "aten::" in said
     assert main(["profile", str(path), "--steps", "0"]) == 2
     assert "--steps 0: must be 1 or more" in capsys.readouterr().err
+    assert main(["profile", str(path), "--steps", "1", "--warm", "0", "--trace", str(tmp_path / "no" / "t.json")]) == 4
+    assert "t.json" in capsys.readouterr().err
+    over = ["--set", "train.epochs=1", "train.steps=0", "train.threads=1"]
+    assert main(["profile", str(path), "--steps", "50", *over]) == 2
+    assert "train.epochs = 1: is over after" in capsys.readouterr().err

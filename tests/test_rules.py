@@ -12,8 +12,9 @@ from sequencing_np.beam import BeamFeedBack
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.diverse import DiverseBeamFeedBack
 from sequencing_np.errors import SearchError
-from sequencing_np.feedback import Hypothesis, SampleFeedBack, Sampler, sentence_keys
+from sequencing_np.feedback import Hypothesis, SampleFeedBack
 from sequencing_np.limits import Limits
+from sequencing_np.picking import Sampler, sentence_keys
 from sequencing_np.ranking import LEAST, Ranking
 from sequencing_np.rules import Begin, Exclude, Grammar, Include, NoRepeats, Rule, Rules
 from table_decoder import ARRAYS, SPECIAL, Table, TableDecoder, random_table

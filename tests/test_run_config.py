@@ -14,10 +14,10 @@ from sequencing import run_config as module
 from sequencing.loss import NORMALIZERS
 from sequencing.optim import OPTIMIZERS, SCHEDULES, TEACHER_RATES
 from sequencing.policy import OBJECTIVES
+from sequencing.precision import AUTO, PRECISIONS
 from sequencing.run_config import LEVELS, DataConfig, RunConfig, located, read_run_config, run_config, saved
 from sequencing.selection import METRICS
 from sequencing.train.guard import SPIKES, THEN
-from sequencing.train.precision import AUTO, PRECISIONS
 from sequencing.train.settings import check_settings
 from sequencing_np.config import Origin, override
 from sequencing_np.errors import ConfigError

@@ -13,8 +13,9 @@ from sequencing_np.arrays import Kept
 from sequencing_np.commands.search import search_config
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import ConfigError, UsageError
-from sequencing_np.feedback import Hypothesis, Sampler, sentence_keys
+from sequencing_np.feedback import Hypothesis
 from sequencing_np.limits import Limits
+from sequencing_np.picking import Sampler, sentence_keys
 from sequencing_np.rules import Begin, Exclude, Rules
 from sequencing_np.search import SearchConfig
 from sequencing_np.stochastic import StochasticBeamFeedBack, below, gumbel

@@ -20,9 +20,10 @@ from sequencing_np.columns import ColumnsVocab
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import DataError, SearchError, UsageError
 from sequencing_np.factors import FactoredVocab
-from sequencing_np.feedback import SampleFeedBack, Sampler, banned_ids, sentence_keys
+from sequencing_np.feedback import SampleFeedBack
 from sequencing_np.limits import Limits
 from sequencing_np.model_folder import ModelFolder, write_model_folder
+from sequencing_np.picking import Sampler, banned_ids, sentence_keys
 from sequencing_np.reversal import ReversedVocab
 from sequencing_np.search import SearchConfig
 from sequencing_np.special import Special, Vocabulary

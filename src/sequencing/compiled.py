@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from sequencing.recompute import BLOCKS, again
+from sequencing.train_config import AUTO
 from sequencing_np.config import require
 
-AUTO = "auto"
 PROGRAMS = 64  # of one function, before it is left as it is: for sizes of one, and one another's equals
 
 

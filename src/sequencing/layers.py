@@ -28,10 +28,12 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., O)
         if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            if not torch.is_grad_enabled():  # then the context keeps what it has made of the weights
-                rows = short(x).flatten(0, -2)
-                return functional.linear(filled(rows), self.weight, self.bias)[: len(rows)].view(*x.shape[:-1], -1)
-            return ShortProduct.apply(short(x).flatten(0, -2), self.weight, self.bias).view(*x.shape[:-1], -1)
+            rows = short(x).flatten(0, -2)
+            if torch.is_grad_enabled():
+                said = ShortProduct.apply(rows, self.weight, self.bias)
+            else:  # then the context keeps what it has made of the weights
+                said = functional.linear(filled(rows), self.weight, self.bias)[: len(rows)]
+            return said.view(*x.shape[:-1], -1)
         return super().forward(x)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from sequencing.model import Model
+from sequencing.precision import check_precision, chosen
 from sequencing.short import shorten
-from sequencing.train.precision import check_precision, chosen
 from sequencing_np.config import Origin, build, parse_json
 from sequencing_np.errors import ConfigError, ModelError, UsageError
 from sequencing_np.manifest import MANIFEST

@@ -185,7 +185,7 @@ class TrainConfig:
     keep_models: int = 0  # models of the last validations, as RUN/models/STEP: to be averaged
     trackers: tuple[str, ...] = ()  # rows of TRACKERS in `sequencing.train.trackers`, or "module:Class"
     threads: int = 0  # 0: PyTorch's own choice
-    precision: str = "float32"  # a row of PRECISIONS in `sequencing.train.precision`, or auto
+    precision: str = "float32"  # a row of PRECISIONS in `sequencing.precision`, or auto
     shard: bool = False  # each rank keeps a part of the model, its gradient and what the optimiser keeps of it
     compile: bool | str = False  # blocks of self-attention, by torch.compile; "auto": where a short measurement says so
     recompute: bool = False  # blocks of self-attention once more for the gradient: less memory, a third more work

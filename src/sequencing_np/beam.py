@@ -13,8 +13,9 @@ import numpy as np
 
 from sequencing_np.arrays import Arrays
 from sequencing_np.errors import SearchError
-from sequencing_np.feedback import Hypothesis, Turn, banned_ids, banned_rows
+from sequencing_np.feedback import Hypothesis, Turn
 from sequencing_np.limits import Limits
+from sequencing_np.picking import banned_ids, banned_rows
 from sequencing_np.ranking import Ranking
 from sequencing_np.rules import Rules, check_rules
 from sequencing_np.special import Special

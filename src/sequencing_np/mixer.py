@@ -12,7 +12,8 @@ import numpy as np
 
 from sequencing_np.arrays import Arrays
 from sequencing_np.errors import SearchError
-from sequencing_np.feedback import Choice, Pick, Turn, argmax, banned_ids, mix
+from sequencing_np.feedback import Turn
+from sequencing_np.picking import Choice, Pick, argmax, banned_ids, mix
 from sequencing_np.special import Special
 from sequencing_np.state import Array, Memory, Output
 

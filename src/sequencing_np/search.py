@@ -11,9 +11,10 @@ import numpy as np
 from sequencing_np.beam import BeamFeedBack
 from sequencing_np.config import choose, require
 from sequencing_np.diverse import DiverseBeamFeedBack
-from sequencing_np.feedback import Deciding, SampleFeedBack, Sampler
+from sequencing_np.feedback import Deciding, SampleFeedBack
 from sequencing_np.limits import Limits
 from sequencing_np.mbr import NONE, UTILITIES
+from sequencing_np.picking import Sampler
 from sequencing_np.ranking import LENGTH_PENALTIES, Ranking
 from sequencing_np.rules import Rules
 from sequencing_np.special import Special

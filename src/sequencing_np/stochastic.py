@@ -14,8 +14,9 @@ import numpy as np
 
 from sequencing_np.arrays import Kept
 from sequencing_np.beam import BeamFeedBack, Candidates
-from sequencing_np.feedback import Hypothesis, Sampler, Turn, banned_to, mix
+from sequencing_np.feedback import Hypothesis, Turn
 from sequencing_np.limits import Limits
+from sequencing_np.picking import Sampler, banned_to, mix
 from sequencing_np.ranking import Ranking
 from sequencing_np.special import Special
 

@@ -15,7 +15,12 @@ from sequencing_np.feedback import Deciding
 from sequencing_np.special import Vocabulary
 from sequencing_np.state import Memory
 
-UNANSWERED = "no answer was found, as the model said NaN, or nothing keeps all wishes"
+
+class Unanswered(SearchError):
+    """There is no answer."""
+
+    def __init__(self) -> None:
+        super().__init__("no answer was found, as the model said NaN, or nothing keeps all wishes")
 
 
 def quiet() -> np.errstate:
@@ -24,7 +29,7 @@ def quiet() -> np.errstate:
 
 
 def text_pieces(decoder: Decoder, memory: Memory, feedback: Deciding, vocab: Vocabulary) -> Iterator[str]:
-    """The best answer to the one sentence of a memory in pieces; SearchError where there is none."""
+    """The best answer to the one sentence of a memory in pieces; Unanswered where there is none."""
     said = ""
     steps = decode_steps(decoder, memory, feedback)
     while True:
@@ -37,7 +42,7 @@ def text_pieces(decoder: Decoder, memory: Memory, feedback: Deciding, vocab: Voc
             said = text
     best = feedback.result()[0][:1]
     if not best:
-        raise SearchError(UNANSWERED)
+        raise Unanswered
     text = vocab.decode(best[0].tokens)
     if len(text) > len(said):
         yield text[len(said) :]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,11 +19,12 @@ from sequencing_np.arrays import Arrays
 from sequencing_np.batch import PadIds, in_order, length_batches, make_batch, pad
 from sequencing_np.decode import Decoder, dynamic_decode
 from sequencing_np.errors import DataError, SearchError
-from sequencing_np.feedback import Deciding, Hypothesis, TrainingFeedBack, mix, sentence_keys
+from sequencing_np.feedback import Deciding, Hypothesis, TrainingFeedBack
 from sequencing_np.limits import Limits
 from sequencing_np.mbr import NONE, candidate_keys, groups
 from sequencing_np.model import build_model
 from sequencing_np.model_folder import read_model_folder
+from sequencing_np.picking import mix, sentence_keys
 from sequencing_np.reranking import Reranker, reranked, with_candidates
 from sequencing_np.reversal import reading_order
 from sequencing_np.rules import Rules
@@ -32,7 +33,7 @@ from sequencing_np.short_search import ShortDecoder, check_short, short_of
 from sequencing_np.shortlist import Shortlist
 from sequencing_np.state import Memory, select
 from sequencing_np.streaming import Begun, in_windows
-from sequencing_np.text_stream import UNANSWERED, quiet, text_pieces
+from sequencing_np.text_stream import Unanswered, quiet, text_pieces
 from sequencing_np.translation import Answer, Scored, Translation, agreed, fitted, without_alignments
 from sequencing_np.unknown import check_levels, replaced, words_of
 from sequencing_np.vectors import Source, is_blank, shown
@@ -51,16 +52,10 @@ class RunnableModel(Protocol):
     def encode(self, source: np.ndarray, mask: np.ndarray) -> Memory: ...
 
 
-T = TypeVar("T")
 Ask = Callable[
     [Sequence[Sequence[int]], SearchConfig, np.ndarray, Sequence[Rules] | None], Callable[[], list[list[Hypothesis]]]
 ]
 """Takes a batch as `Translator.search` does; what it returns waits for the answer."""
-
-
-def repeated(items: Sequence[T], times: int) -> list[T]:
-    """Each of them so many times."""
-    return [item for item in items for _ in range(times)]
 
 
 class Translator:
@@ -174,13 +169,13 @@ class Translator:
 
         A greedy search and a draw decide token after token, a beam what all answers that can still be the best begin
         with. What needs all candidates (minimum Bayes risk, reranking) or whole answers (replaced unknown tokens, a
-        shortlist, a target that is read backwards) comes as one piece at the end. SearchError where there is no
-        answer; what was said before stays.
+        shortlist, a target that is read backwards) comes as one piece at the end. Unanswered where there is no answer;
+        what was said before stays.
         """
         if search.mbr != NONE or search.shortlist or self.dictionary is not None or self.rerankers:
             (said,) = self.translate([line], search, first, wishes and [wishes])
             if not said.answers:
-                raise SearchError(UNANSWERED)
+                raise Unanswered
             yield from filter(None, [said.text])
         elif not is_blank(line):
             rules = self.rules([line], wishes and [wishes], search, first)
@@ -239,7 +234,8 @@ class Translator:
                 return self.decode(memory, sources, search, keys, rules)
             places = np.repeat(np.arange(len(keys)), search.pool)  # each sentence stands there once for each draw
             memory, keys = select(memory, self.model.arrays.native(places)), candidate_keys(keys, search.pool, mix)
-            sources, rules = repeated(sources, search.pool), rules and repeated(rules, search.pool)
+            sources = [sources[place] for place in places.tolist()]
+            rules = rules and [rules[place] for place in places.tolist()]
             return list(groups(self.decode(memory, sources, search, keys, rules), search.pool))
 
     def decode(

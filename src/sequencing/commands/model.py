@@ -28,9 +28,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def load(arguments: argparse.Namespace) -> Translator:
     """The model that was asked for."""
-    from sequencing.loading import load_translator
-
-    return load_translator(arguments.run, arguments.device, arguments.checkpoint, arguments.precision)
+    return load_beside(arguments, arguments.run)
 
 
 def load_all(arguments: argparse.Namespace) -> Translator:

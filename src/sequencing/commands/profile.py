@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sequencing.commands.settings import add_set_option
 from sequencing.run_config import read_run_config
 from sequencing_np.errors import UsageError
+from sequencing_np.writing import atomic_write
 
 if TYPE_CHECKING:
     from sequencing.profiling import Profile
@@ -51,26 +52,34 @@ def run(arguments: argparse.Namespace) -> None:
     with TemporaryDirectory() as folder:
         session = open_session(config, Path(folder) / "run")
         try:
-            work, tokens = waited_for(session), 0
+            work, tokens, wanted = waited_for(session), 0, arguments.warm + 2 * arguments.steps
 
             def step() -> None:
                 nonlocal tokens
-                batches = next(work).batches
+                if (made := next(work, None)) is None:
+                    raise UsageError(
+                        f"train.epochs = {config.train.epochs}: is over after {session.step} steps, and {wanted} are "
+                        "made (--warm, and --steps twice); set train.epochs = 0, or take fewer"
+                    )
+                batches = made.batches
                 tokens += sum(int(batch.target_mask.sum()) for batch in batches)
                 update(session, batches)
                 session.step += 1
 
-            found = profiled(step, arguments.steps, arguments.warm, session.guard.device, arguments.trace)
-            tokens_a_step = tokens / (arguments.warm + 2 * arguments.steps)
+            seen = Path(folder) / "trace.json" if arguments.trace else None
+            found = profiled(step, arguments.steps, arguments.warm, session.guard.device, seen)
+            if seen is not None:
+                with atomic_write(arguments.trace) as file:
+                    file.write(seen.read_bytes())
             work.close()
         finally:
             session.close()
     if arguments.json:
-        values = {"target_tokens": tokens_a_step, **found._asdict()}
+        values = {"target_tokens": tokens / wanted, **found._asdict()}
         values |= {name: [each._asdict() for each in values[name]] for name in ("parts", "operators")}
         sys.stdout.write(json.dumps(values) + "\n")
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in lines(found, tokens_a_step)))
+        sys.stdout.write("".join(f"{line}\n" for line in lines(found, tokens / wanted)))
 
 
 def lines(found: "Profile", tokens: float) -> list[str]:

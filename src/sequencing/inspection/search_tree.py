@@ -16,7 +16,8 @@ from sequencing_np.arrays import Arrays
 from sequencing_np.batch import pad
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import UsageError
-from sequencing_np.feedback import Hypothesis, Turn, banned_ids
+from sequencing_np.feedback import Hypothesis, Turn
+from sequencing_np.picking import banned_ids
 from sequencing_np.search import SearchConfig
 from sequencing_np.special import Special
 from sequencing_np.state import Memory, Output

@@ -13,11 +13,12 @@ from itertools import islice
 
 import torch
 
-from sequencing.compiled import AUTO, compile_blocks, lacking, leave_blocks
+from sequencing.compiled import compile_blocks, lacking, leave_blocks
 from sequencing.train.memory import lacks_memory
 from sequencing.train.objectives import step_losses
 from sequencing.train.session import Session
 from sequencing.train.update import chance
+from sequencing.train_config import AUTO
 from sequencing_np.batch import Batch
 
 BATCHES = 3  # of a trial

@@ -12,13 +12,14 @@ from sequencing.head import Unspoken
 from sequencing.loss import OfFeatures, OfLogits, Wanted, coverage_loss
 from sequencing.model import Model
 from sequencing.optim import teacher_rate
+from sequencing.precision import PRECISIONS
 from sequencing.profiling import part
-from sequencing.train.precision import PRECISIONS
 from sequencing.train.session import Session
 from sequencing_np.batch import Batch
 from sequencing_np.decode import dynamic_decode
-from sequencing_np.feedback import Pick, Sampler, TrainingFeedBack, argmax, banned_ids
+from sequencing_np.feedback import TrainingFeedBack
 from sequencing_np.mixer import Drawing
+from sequencing_np.picking import Pick, Sampler, argmax, banned_ids
 from sequencing_np.state import Memory
 
 

@@ -15,17 +15,17 @@ from torch import Tensor
 
 from sequencing.loss import Wanted
 from sequencing.policy import OBJECTIVES, Chosen, Earned, Objective
+from sequencing.precision import PRECISIONS
 from sequencing.profiling import part
 from sequencing.rewards import Task, dense
 from sequencing.train.losses import Losses, losses_of
-from sequencing.train.precision import PRECISIONS
 from sequencing.train.reading import Read, Said, spread, taught_by, taught_places, to_read
 from sequencing.train.session import Session
 from sequencing.train.tally import TOLD
 from sequencing_np.batch import Batch
 from sequencing_np.decode import dynamic_decode
-from sequencing_np.feedback import banned_ids
 from sequencing_np.mixer import Drawing, RLTrainingFeedBack, Samples, own_tokens
+from sequencing_np.picking import banned_ids
 from sequencing_np.state import Memory
 
 ALL = 1 << 40  # tokens: the whole of any target

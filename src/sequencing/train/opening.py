@@ -15,6 +15,7 @@ from sequencing.lora import LowRankLinear, adapt
 from sequencing.machine import machine
 from sequencing.model import Model
 from sequencing.optim import OPTIMIZERS, Average, check_validation
+from sequencing.precision import chosen
 from sequencing.recompute import recompute
 from sequencing.records import write_json
 from sequencing.restore import optimistic_restore
@@ -27,7 +28,6 @@ from sequencing.train.critic import critic_of
 from sequencing.train.guard import Guard
 from sequencing.train.logging import FILES, Log, MetricsLog, Progress, Silence
 from sequencing.train.material import Material, Say, as_lists, gather, limits_of, same_data
-from sequencing.train.precision import chosen
 from sequencing.train.session import Session
 from sequencing.train.settings import check_settings, same_run, taught_at_once
 from sequencing.train.trackers import trackers

@@ -15,6 +15,7 @@ from sequencing.distributed.ranks import Ranks
 from sequencing.lora import LowRankLinear, merged
 from sequencing.model import Model
 from sequencing.optim import Average, learning_rate
+from sequencing.precision import PRECISIONS
 from sequencing.run_config import RunConfig
 from sequencing.teacher import Teacher
 from sequencing.train.checkpoint import (
@@ -28,7 +29,6 @@ from sequencing.train.critic import Critic
 from sequencing.train.guard import Guard, check_weights
 from sequencing.train.logging import FILES, Log, Progress, drop_looks
 from sequencing.train.loss_scale import LossScale
-from sequencing.train.precision import PRECISIONS
 from sequencing.train.tally import Tally
 from sequencing.train.validation import HeldOut
 from sequencing.train_config import GuardConfig

@@ -9,13 +9,13 @@ from sequencing.evaluate import check_tokenizer
 from sequencing.loss import NORMALIZERS
 from sequencing.optim import OPTIMIZERS, TEACHER_RATES, check_schedule
 from sequencing.policy import OBJECTIVES
+from sequencing.precision import check_precision
 from sequencing.records import write_json
 from sequencing.rewards import check_reward
 from sequencing.run_config import RunConfig, run_config, saved
 from sequencing.selection import check_select
 from sequencing.train.checkpoint import checkpoint_folders, identify
 from sequencing.train.guard import check_guard
-from sequencing.train.precision import check_precision
 from sequencing.train.trackers import check_trackers
 from sequencing.train_config import TrainConfig
 from sequencing_np.config import Origin, changes, choose, read_json

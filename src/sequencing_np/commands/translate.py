@@ -27,7 +27,7 @@ from sequencing_np.commands.streams import (
 from sequencing_np.errors import SearchError, UsageError
 from sequencing_np.paragraphs import TOO_LONG, Paragraphs, Splitting
 from sequencing_np.search import SearchConfig
-from sequencing_np.text_stream import UNANSWERED
+from sequencing_np.text_stream import Unanswered
 from sequencing_np.translate import Translator
 from sequencing_np.unknown import read_dictionary
 from sequencing_np.vectors import longest_line
@@ -183,9 +183,7 @@ def answered(pieces: Iterator[str], number: int, unanswered: list[int]) -> Itera
     """The pieces of an answer; where there is none, the number of its line is noted."""
     try:
         yield from pieces
-    except SearchError as error:
-        if str(error) != UNANSWERED:
-            raise
+    except Unanswered:
         unanswered.append(number)
 
 

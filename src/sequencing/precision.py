@@ -1,4 +1,4 @@
-"""The type of matrix products in training; weights, their updates and all sums stay in float32."""
+"""The type of matrix products; weights, their updates and all sums stay in float32."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import torch
 
+from sequencing.train_config import AUTO
 from sequencing_np.config import choose
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-AUTO = "auto"
 
 
 class Precision(NamedTuple):
