@@ -4,10 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from architectures import same
+from sequencing.arrays import TorchArrays
 from sequencing_np.arrays import BLOCK, Kept, log_sum_exp, top_ids
 from table_decoder import ARRAYS
 
@@ -203,3 +205,12 @@ def test_means_of_what_several_say(arrays: Any) -> None:
     assert mean[0, 3] == -np.inf
     tiny = [arrays.native(np.array([[-2000.0, -5000.0]])), arrays.native(np.array([[-2000.0, -4000.0]]))]
     np.testing.assert_allclose(arrays.host(arrays.log_mean_exp(tiny)), [[-2000.0, -4000.0 - np.log(2)]], rtol=1e-12)
+
+
+def test_a_gpu_is_sent_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Any] = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: done.append("pinned") or x)
+    monkeypatch.setattr(torch.Tensor, "to", lambda x, device, non_blocking: done.append((device.type, non_blocking)))
+    for kind in ("cuda", "cpu"):
+        TorchArrays(torch.device(kind)).native(np.zeros(3))
+    assert done == ["pinned", ("cuda", True), ("cpu", True)]
