@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from sequencing.layers import Linear
 from sequencing.loading import choose_device, load_translator, model_folder_of, search_of
-from sequencing_np.errors import ConfigError, ModelError, UsageError
+from sequencing.short import ByteLinear
+from sequencing_np.errors import ModelError, UsageError
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.search import SearchConfig
 from sequencing_np.translate import Translator
 from tiny_models import SOURCES, write_model, write_run
+
+bytes_multiply = pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="needs a CPU that multiplies bytes")
 
 
 def test_best_then_last(tmp_path: Path) -> None:
@@ -53,10 +57,11 @@ def test_a_translator_from_a_run(tmp_path: Path) -> None:
         assert [said.text for said in one] == [said.text for said in other]
 
 
-def test_products_in_bfloat16(tmp_path: Path) -> None:
-    """Nearly the same numbers, whoever shares the batch, and logits in float32; a name that is none is refused."""
+@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("int8", marks=bytes_multiply)])
+def test_products_in_short_numbers(tmp_path: Path, precision: str) -> None:
+    """Nearly the same scores, whoever shares the batch, and logits in float32."""
     run = write_run(tmp_path / "run")
-    exact, short = (load_translator(run, "cpu", precision=name) for name in ("float32", "bfloat16"))
+    exact, short = (load_translator(run, "cpu", precision=name) for name in ("float32", precision))
     pairs = [(source, source) for source in SOURCES]
     scores = [[scored.log_prob for scored in translator.score(pairs)] for translator in (exact, short)]
     assert scores[0] != scores[1]
@@ -66,8 +71,40 @@ def test_products_in_bfloat16(tmp_path: Path) -> None:
     memory = short.model.encode(np.array([[4, 3]]), np.ones((1, 2), dtype=bool))
     output, _ = short.model.decoder.step(torch.tensor([[2]]), short.model.decoder.start(memory))
     assert output.logits.dtype == torch.float32
-    with pytest.raises(ConfigError, match="float8"):
-        load_translator(run, "cpu", precision="float8")
+
+
+def test_a_precision_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path / "run")
+    for name in ("float8", "float16"):
+        with pytest.raises(UsageError, match=f"'{name}': a model answers in float32, bfloat16, int8, auto"):
+            load_translator(run, "cpu", precision=name)
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    with pytest.raises(UsageError, match="int8: needs a CPU that multiplies bytes"):
+        load_translator(run, "cpu", precision="int8")
+
+
+@bytes_multiply
+def test_a_product_of_bytes() -> None:
+    """Against integers in NumPy; rows of zeros, of any size, alone and together, with a bias and without."""
+    chance = np.random.default_rng(1)
+    for rows, inputs, outputs, bias in ((1, 3, 5, True), (40, 64, 300, True), (300, 33, 7, False)):
+        linear = Linear(inputs, outputs, bias=bias)
+        x = (chance.normal(size=(rows, inputs)) * chance.lognormal(0, 3, (rows, 1))).astype(np.float32)
+        x[rows // 2] = 0
+        weight = linear.weight.detach().numpy()
+        of_x, of_weight = (np.maximum(np.abs(part).max(axis=1, keepdims=True), 1e-30) / 127 for part in (x, weight))
+        sums = np.rint(x / of_x).astype(np.int64) @ np.rint(weight / of_weight).astype(np.int64).T
+        wanted = sums * of_x.astype(np.float64) * of_weight.T
+        with torch.no_grad():
+            if bias:
+                linear.bias.normal_()
+                wanted = wanted + linear.bias.numpy()
+            short = ByteLinear(linear)
+            said = short(torch.from_numpy(x))
+            assert all(
+                torch.equal(short(torch.from_numpy(row[None]))[0], part) for row, part in zip(x, said, strict=True)
+            )
+        np.testing.assert_allclose(said, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
 
 
 def test_damaged_weights(tmp_path: Path) -> None:

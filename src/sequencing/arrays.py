@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sequencing_np.arrays import BLOCK, Best, Kept
 
+LOG2_E = math.log2(math.e)
 ROWS = 32  # looked at together on a CPU: their logits stay near it
 
 
@@ -36,6 +37,16 @@ def largest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:  # (R, V) -> (R, k
     return values, ids.gather(1, places)
 
 
+def log_sum_exp(logits: Tensor) -> Tensor:  # (..., V) -> (...)
+    """log of the sum of exponentials over the last axis; NaN where the largest is infinite.
+
+    In powers of two, as PyTorch's `exp` is three times as slow as its `exp2` on some processors.
+    """
+    top = logits.amax(dim=-1, keepdim=True)
+    powers = (logits - top).mul_(LOG2_E).exp2_()
+    return powers.sum(dim=-1).log_() + top[..., 0]
+
+
 class TorchArrays:
     """`sequencing_np.arrays.Arrays` for tensors on one device."""
 
@@ -54,11 +65,15 @@ class TorchArrays:
     def join(self, parts: list[Tensor]) -> Tensor:  # T x (R, 1, D) -> (R, T, D)
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
+    def take(self, array: Tensor, rows: Tensor) -> Tensor:  # (R, ...), (N,) -> (N, ...)
+        """Several times as fast as rows in brackets."""
+        return array.index_select(0, rows)
+
     def best(self, logits: Tensor, k: int, banned: np.ndarray) -> Best:  # (R, V) -> (R, k), (R, k)
         """The k most probable ids of each row, those in `banned` left out after the softmax; ties by lower id."""
         logits = logits.detach()
         parts = logits.split(ROWS) if logits.device.type == "cpu" else (logits,)
-        total = torch.cat([torch.logsumexp(part, dim=1) for part in parts])
+        total = torch.cat([log_sum_exp(part) for part in parts])
         if banned.ndim == 2:
             logits, banned = logits.masked_fill(self.native(banned), -torch.inf), np.empty(0, dtype=np.int64)
             parts = logits.split(ROWS) if logits.device.type == "cpu" else (logits,)
@@ -80,7 +95,7 @@ class TorchArrays:
     def log_prob(self, logits: Tensor, ids: np.ndarray) -> np.ndarray:  # (R, T, V), (R, T) -> (R, T)
         """The log-probability of the given ids."""
         chosen = logits.gather(-1, self.native(ids)[..., None])[..., 0]
-        return self.host(chosen - torch.logsumexp(logits, dim=-1)).astype(np.float64)
+        return self.host(chosen - log_sum_exp(logits)).astype(np.float64)
 
     def draw(self, logits: Tensor, uniform: np.ndarray, kept: Kept) -> np.ndarray:  # (R, V), (R,) -> (R,)
         """One id a row by inverting the cumulative distribution at `uniform`, most probable ids first."""

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from sequencing.model import Model
-from sequencing.precision import check_precision, chosen
 from sequencing.short import shorten
 from sequencing_np.config import Origin, build, parse_json
 from sequencing_np.errors import ConfigError, ModelError, UsageError
@@ -51,17 +50,15 @@ def load_translator(
 ) -> Translator:
     """A Translator on PyTorch. ModelError where the files are not in order.
 
-    `precision` is that of matrix products: float32, bfloat16, or auto, which takes bfloat16 where the device multiplies
-    it. In bfloat16 an answer may now and then be another one.
+    `precision` is that of matrix products: float32, bfloat16, int8, or auto, which takes bfloat16 where the device
+    multiplies it. In bfloat16 and int8 an answer may now and then be another one.
     """
-    check_precision(precision)
     parts = read_model_folder(model_folder_of(path, checkpoint))
     model = Model(parts.config)
     model.load_weights(parts.weights)
     model.to(choose_device(device)).eval()
     model.requires_grad_(False)
-    if chosen(precision, model.arrays.device).name == "bfloat16":
-        shorten(model)
+    shorten(model, precision)
     found = Translator(model, parts.source_vocab, parts.target_vocab, parts.limits)
     found.shortlist = parts.shortlist
     return found

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from sequencing.layers import ACTIVATIONS, NORMS, Dropout, Linear, LookUpOp, masked_mean, short, unseen, wide
+from sequencing.layers import ACTIVATIONS, NORMS, Dropout, Linear, LookUpOp, masked_mean, short, softmax, unseen, wide
 from sequencing.positions import POSITIONS
 from sequencing_np.positions import PositionSizes
 from sequencing_np.self_attention import BlocksConfig, Scope, SelfAttentionEncoderConfig
@@ -84,7 +84,7 @@ def by_steps(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: D
     query = (query * size**-0.5).reshape(rows, groups, -1, size)
     scores = wide(query @ key.transpose(2, 3)).view(rows, heads, length, -1)
     bias = unseen(mask, scores.dtype) if mask.dtype == torch.bool else mask.to(scores.dtype).clamp(min=NEVER)
-    weights = dropout(torch.softmax(scores + bias, dim=-1))
+    weights = dropout(softmax(scores + bias))
     return (weights.reshape(rows, groups, -1, weights.shape[-1]) @ value).view(rows, heads, length, size)
 
 

@@ -1,4 +1,4 @@
-"""Matrix products in bfloat16, for a model that only answers. Everything between them stays in float32.
+"""Matrix products in bfloat16 or in integers of 8 bits, for a model that only answers. All between stays in float32.
 
 Logits too: they are sums in float32, as bfloat16 has not digits enough to tell hypotheses apart.
 """
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sequencing.layers import Linear, filled
+from sequencing.precision import chosen
+from sequencing.train_config import AUTO
+from sequencing_np.errors import UsageError
 
 FEW = 32  # rows, of which small products have a multiple
 
@@ -49,6 +52,34 @@ class ShortFactors(nn.Module):
         return said.view(*x.shape[:-1], -1)
 
 
+class ByteLinear(nn.Module):
+    """A linear map whose factors are rounded to 8 bits: 127 steps from zero to the largest of a row of either.
+
+    Sums of such products are exact, so what a row comes to does not depend on the rows beside it. oneDNN multiplies
+    bytes without a sign, so zero is 128.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias  # of which a shortlist takes some rows as they are
+        steps = linear.weight.detach().abs().amax(dim=1).clamp(min=LEAST) / 127
+        rounded = (linear.weight.detach() / steps[:, None]).round_().to(torch.int8)
+        self.packed, self.steps = torch.ops.onednn.qlinear_prepack(rounded, None), steps
+        self.zeros = torch.zeros(len(steps), dtype=torch.int32)
+
+    def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., O)
+        flat = x.reshape(-1, x.shape[-1])
+        steps = flat.abs().amax(dim=1, keepdim=True).clamp_(min=LEAST).div_(127)
+        rounded = few((flat / steps).round_().to(torch.int8).view(torch.uint8).bitwise_xor_(128))
+        own: tuple[Any, ...] = (self.packed, self.steps, self.zeros, None, 1.0, 0, x.dtype, "none", [], "")
+        sums = torch.ops.onednn.qlinear_pointwise(rounded, 1.0, 128, *own)[: len(flat)]
+        said = sums.mul_(steps) if self.bias is None else torch.addcmul(self.bias, sums, steps, out=sums)
+        return said.view(*x.shape[:-1], -1)
+
+
+LEAST = 1e-30  # instead of zero, by which nothing can be divided
+
+
 def few(x: Tensor) -> Tensor:  # (N, D) -> (M, D)
     """The rows, and on a CPU rows of zeros after them: there a product is compiled anew for each number of rows."""
     if x.device.type != "cpu":
@@ -56,10 +87,28 @@ def few(x: Tensor) -> Tensor:  # (N, D) -> (M, D)
     return filled(x, FEW) if len(x) <= 8 * FEW else filled(x)
 
 
-def shorten(model: Any) -> None:
-    """Put such maps in the place of all linear maps of a model."""
+KINDS: dict[str, tuple[Any, Any]] = {  # the maps within, and the last one
+    "bfloat16": (ShortLinear, ShortFactors),
+    "int8": (ByteLinear, ByteLinear),
+}
+CHOICES = ("float32", *KINDS, AUTO)
+
+
+def shorten(model: Any, precision: str) -> None:
+    """Put a row of KINDS in the place of all linear maps of a model; `auto` is bfloat16 where the device multiplies it.
+
+    UsageError for a precision that there is not, or that the device cannot multiply.
+    """
+    device = model.arrays.device
+    if precision not in CHOICES:
+        raise UsageError(f"precision {precision!r}: a model answers in {', '.join(CHOICES)}")
+    if precision == "int8" and not (device.type == "cpu" and torch.cpu._is_vnni_supported()):
+        raise UsageError("precision int8: needs a CPU that multiplies bytes (AVX512-VNNI); take bfloat16 or float32")
+    name = chosen(precision, device).name
+    if name not in KINDS:
+        return
+    kind, last = KINDS[name]
     for module in list(model.modules()):
-        for name, child in list(module.named_children()):
+        for part, child in list(module.named_children()):
             if isinstance(child, Linear):
-                kind = ShortFactors if child is getattr(model.decoder.head, "output", None) else ShortLinear
-                setattr(module, name, kind(child))
+                setattr(module, part, (last if child is getattr(model.decoder.head, "output", None) else kind)(child))

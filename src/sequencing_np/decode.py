@@ -35,13 +35,13 @@ def dynamic_decode(decoder: Decoder, memory: Memory, feedback: FeedBack[Result])
 def decode_steps(decoder: Decoder, memory: Memory, feedback: FeedBack[Any]) -> Iterator[int]:
     """The same loop, left for a moment after each step that is not the last: how many there were."""
     turn = feedback.start(decoder.arrays, memory)
-    steps = 0
+    steps, take = 0, decoder.arrays.take
     state = decoder.start(memory)
     while turn.tokens is not None:
         if turn.sentences is not None:
-            state = State(select(state.memory, turn.sentences), state.cache)
+            state = State(select(state.memory, turn.sentences, take), state.cache)
         if turn.rows is not None:
-            state = State(state.memory, select(state.cache, turn.rows))
+            state = State(state.memory, select(state.cache, turn.rows, take))
         output, state = decoder.step(turn.tokens, state)
         turn = feedback.next(output)
         steps += 1

@@ -6,6 +6,8 @@ drop, repeat or reorder sentences. Which library the arrays belong to is not kno
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import getitem
 from typing import Any, NamedTuple
 
 Array = Any  # a numpy.ndarray on the ground floor, a torch.Tensor on the upper one
@@ -50,12 +52,12 @@ class Output(NamedTuple):
     alignment: Array  # (R, T, S)
 
 
-def select(tree: Any, rows: Array) -> Any:
+def select(tree: Any, rows: Array, take: Callable[[Array, Array], Array] = getitem) -> Any:
     """Keep, drop, repeat or reorder the rows (axis 0) of every array in nested tuples.
 
-    `rows` is an index array of the arrays' own library: integers, or booleans of length R.
+    `rows` is an index array of the arrays' own library, whose way to take them is `Arrays.take`.
     """
     if isinstance(tree, tuple):
-        parts = [select(part, rows) for part in tree]
+        parts = [select(part, rows, take) for part in tree]
         return type(tree)(*parts) if type(tree) is not tuple else tuple(parts)
-    return tree[rows]
+    return take(tree, rows)
