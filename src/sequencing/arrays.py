@@ -37,12 +37,11 @@ def largest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:  # (R, V) -> (R, k
     return values, ids.gather(1, places)
 
 
-def log_sum_exp(logits: Tensor) -> Tensor:  # (..., V) -> (...)
-    """log of the sum of exponentials over the last axis; NaN where the largest is infinite.
+def log_sum_exp(logits: Tensor, top: Tensor) -> Tensor:  # (..., V), (..., 1) -> (...)
+    """log of the sum of exponentials over the last axis, of which `top` is the largest; NaN where that is infinite.
 
     In powers of two, as PyTorch's `exp` is three times as slow as its `exp2` on some processors.
     """
-    top = logits.amax(dim=-1, keepdim=True)
     powers = (logits - top).mul_(LOG2_E).exp2_()
     return powers.sum(dim=-1).log_() + top[..., 0]
 
@@ -72,14 +71,19 @@ class TorchArrays:
     def best(self, logits: Tensor, k: int, banned: np.ndarray) -> Best:  # (R, V) -> (R, k), (R, k)
         """The k most probable ids of each row, those in `banned` left out after the softmax; ties by lower id."""
         logits = logits.detach()
-        parts = logits.split(ROWS) if logits.device.type == "cpu" else (logits,)
-        total = torch.cat([log_sum_exp(part) for part in parts])
-        if banned.ndim == 2:
-            logits, banned = logits.masked_fill(self.native(banned), -torch.inf), np.empty(0, dtype=np.int64)
-            parts = logits.split(ROWS) if logits.device.type == "cpu" else (logits,)
+        size = ROWS if logits.device.type == "cpu" else len(logits)
+        several = self.native(banned) if banned.ndim == 2 else None
+        banned = banned if several is None else np.empty(0, dtype=np.int64)
         reach = min(k + 1 + len(banned), logits.shape[1])  # one more shows a tie across the border
-        found = [largest(part, reach) for part in parts]
-        values, ids = (self.host(torch.cat(each)) for each in zip(*found, strict=True))
+        found = []
+        for first in range(0, len(logits), size):
+            part = whole = logits[first : first + size]
+            if several is not None:
+                part = part.masked_fill(several[first : first + size], -torch.inf)
+            most = largest(part, reach)
+            top = most[0][:, :1] if several is None else whole.amax(dim=1, keepdim=True)
+            found.append((*most, log_sum_exp(whole, top)))
+        values, ids, total = (self.host(torch.cat(each)) for each in zip(*found, strict=True))
         if len(banned):
             values = np.where((ids[..., None] == banned).any(axis=2), -np.inf, values)
         order = np.lexsort((ids, -values), axis=1)
@@ -87,15 +91,16 @@ class TorchArrays:
         if values.shape[1] > k:
             for row in np.flatnonzero(values[:, k - 1] == values[:, k]):
                 allowed = logits[row].index_fill(0, self.native(banned), -torch.inf)
+                allowed = allowed if several is None else allowed.masked_fill(several[row], -torch.inf)
                 ids[row, :k] = self.host(torch.sort(allowed, descending=True, stable=True).indices[:k])
         with np.errstate(invalid="ignore"):  # of infinite logits comes NaN, which a search understands
-            log_probs = values[:, :k] - self.host(total)[:, None]
+            log_probs = values[:, :k] - total[:, None]
         return Best(log_probs.astype(np.float64), ids[:, :k])
 
     def log_prob(self, logits: Tensor, ids: np.ndarray) -> np.ndarray:  # (R, T, V), (R, T) -> (R, T)
         """The log-probability of the given ids."""
         chosen = logits.gather(-1, self.native(ids)[..., None])[..., 0]
-        return self.host(chosen - log_sum_exp(logits)).astype(np.float64)
+        return self.host(chosen - log_sum_exp(logits, logits.amax(dim=-1, keepdim=True))).astype(np.float64)
 
     def draw(self, logits: Tensor, uniform: np.ndarray, kept: Kept) -> np.ndarray:  # (R, V), (R,) -> (R,)
         """One id a row by inverting the cumulative distribution at `uniform`, most probable ids first."""

@@ -63,7 +63,7 @@ class SelfAttention(nn.Module):
         context = self.look(query, key, value, visible(scope, key.shape[2], query))
         return self.output(context.transpose(1, 2).flatten(2)), (key, value)
 
-    def look(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    def look(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         # (R, H, T, D), (R, G, N, D), (R, G, N, D), (..., T, N) -> (R, H, T, D)
         """PyTorch's fused kernel; on a CPU step by step where it is slow: short sequences are learnt from, one asks."""
         learnt = torch.is_grad_enabled()
@@ -77,26 +77,34 @@ SHORT = 128 * 128  # queries times keys: more of them are better not stored
 NEVER = -1e30  # instead of minus infinity, of which rows that see nothing would make NaN
 
 
-def by_steps(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: Dropout) -> Tensor:
+def by_steps(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: Dropout) -> Tensor:
     # (R, H, T, D), (R, G, N, D), (R, G, N, D), (..., T, N) -> (R, H, T, D)
     """Scores, softmax, dropout, sum; the queries that share a head of keys are taken together."""
     (rows, heads, length, size), groups = query.shape, key.shape[1]
     query = (query * size**-0.5).reshape(rows, groups, -1, size)
     scores = wide(query @ key.transpose(2, 3)).view(rows, heads, length, -1)
-    bias = unseen(mask, scores.dtype) if mask.dtype == torch.bool else mask.to(scores.dtype).clamp(min=NEVER)
-    weights = dropout(softmax(scores + bias))
+    if mask is not None:
+        bias = unseen(mask, scores.dtype) if mask.dtype == torch.bool else mask.to(scores.dtype).clamp(min=NEVER)
+        scores = scores + bias
+    weights = dropout(softmax(scores))
     return (weights.reshape(rows, groups, -1, weights.shape[-1]) @ value).view(rows, heads, length, size)
 
 
-def visible(scope: Scope, count: int, like: Tensor) -> Tensor:  # N -> (1 or B, 1 or H, T, N)
-    """Which of the N keys a query sees, as true and false, or as a bias that is -inf where it must not look."""
-    places = torch.arange(count, device=like.device)[None]
+def visible(scope: Scope, count: int, query: Tensor) -> Tensor | None:  # N, (R, H, T, D) -> (1 or B, 1 or H, T, N)
+    """Which of the N keys a query sees, as true and false, or as a bias that is -inf where it must not look.
+
+    None: all of them, as one more word does.
+    """
+    places = torch.arange(count, device=query.device)[None]
+    if scope.mask is None and query.shape[2] == 1:
+        bias = scope.scheme.bias(scope.positions, places)
+        return None if bias is None else bias.to(query.dtype)
     if scope.mask is None:
         seen = (places <= scope.positions[0, :, None])[None, None]
     else:
         seen = scope.mask[:, None, None]
     bias = scope.scheme.bias(scope.positions, places)
-    return seen if bias is None else bias.to(like.dtype).masked_fill(~seen, -torch.inf)
+    return seen if bias is None else bias.to(query.dtype).masked_fill(~seen, -torch.inf)
 
 
 class FeedForward(nn.Module):

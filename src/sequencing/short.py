@@ -84,7 +84,7 @@ def few(x: Tensor) -> Tensor:  # (N, D) -> (M, D)
     """The rows, and on a CPU rows of zeros after them: there a product is compiled anew for each number of rows."""
     if x.device.type != "cpu":
         return x
-    return filled(x, FEW) if len(x) <= 8 * FEW else filled(x)
+    return filled(x, FEW if len(x) <= 8 * FEW else 2 * FEW)
 
 
 KINDS: dict[str, tuple[Any, Any]] = {  # the maps within, and the last one
