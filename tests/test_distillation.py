@@ -77,11 +77,11 @@ def sliced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> i
 
 
 def whole_by_hand(logits: torch.Tensor, ids: torch.Tensor, taught: Any, share: float, smoothing: float) -> torch.Tensor:
-    """(1 - share) cross entropy + share T^2 KL + what two answers differ by, through all logits at once."""
+    """(1 - share) cross entropy + share T^2 KL + log(Z)^2 + what two answers differ by, through all logits at once."""
     right = ids.expand(len(logits), -1).flatten()
     flat = logits.flatten(0, 1)
     whole = (1 - share) * functional.cross_entropy(flat, right, reduction="sum", label_smoothing=smoothing)
-    whole = whole + share * plain(logits, *taught)
+    whole = whole + share * plain(logits, *taught) + 0.4 * torch.logsumexp(flat, dim=1).square().sum()
     if len(logits) == 2:
         p, q = functional.log_softmax(logits, dim=-1)
         whole = whole + 0.3 * ((p.exp() - q.exp()) * (p - q)).sum()
@@ -92,12 +92,12 @@ def whole_by_hand(logits: torch.Tensor, ids: torch.Tensor, taught: Any, share: f
 @pytest.mark.parametrize("answers", [1, 2])
 @pytest.mark.parametrize("late", [False, True], ids=["logits", "features"])
 def test_a_teacher_has_its_share(sliced: int, late: bool, answers: int, share: float) -> None:
-    """Beside smoothing and agreement, through logits or features, of teachers that give either."""
+    """Beside smoothing, agreement and z-loss, through logits or features, of teachers that give either."""
     ids, known = torch.arange(N) % V, (drawn(N, F, seed=4), drawn(V, F, seed=5), drawn(V, seed=6))
     inputs = [drawn(answers, N, D), drawn(V, D, seed=2), drawn(V, seed=3)] if late else [drawn(answers, N, V)]
     for taught in (Taught(*known, share, 2.0), Taught(functional.linear(*known), None, None, share, 2.0)):
         given, own = ([part.clone().requires_grad_() for part in inputs] for _ in range(2))
-        wanted = Wanted(ids, 0.1, 0.3 * (answers - 1), taught)
+        wanted = Wanted(ids, 0.1, 0.3 * (answers - 1), taught, z_loss=0.4)
         whole, cross = (OfFeatures if late else OfLogits).apply(*given, wanted)
         logits = functional.linear(*own) if late else own[0]
         by_hand = whole_by_hand(logits, ids, (functional.linear(*known), 2.0), share, 0.1)

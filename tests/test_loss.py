@@ -133,23 +133,24 @@ def test_disagreement_is_pytorchs_divergence_both_ways(sliced: int, smoothing: f
     torch.testing.assert_close(given.grad, own.grad, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("z_loss", [0.0, 0.4])
 @pytest.mark.parametrize("answers", [1, 2])
-def test_features_cost_what_their_logits_do(sliced: int, answers: int) -> None:
+def test_features_cost_what_their_logits_do(sliced: int, answers: int, z_loss: float) -> None:
     """W x + b and its gradients by x, W and b, against autograd through all logits at once."""
     chance = torch.Generator().manual_seed(6)
     shapes = [(answers, 13, 3), (V, 3), (V,)]
     made = [torch.randn(shape, generator=chance, dtype=torch.float64) for shape in shapes]
     given, own = ([part.clone().requires_grad_() for part in made] for _ in range(2))
-    wanted = Wanted(torch.arange(13) % V, 0.1, 0.3 * (answers - 1))
+    wanted = Wanted(torch.arange(13) % V, 0.1, 0.3 * (answers - 1), z_loss=z_loss)
     found = OfFeatures.apply(*given, wanted)
     logits = torch.nn.functional.linear(*own)
     nll = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), wanted.ids.repeat(answers), reduction="sum", label_smoothing=0.1
     )
-    whole = nll
+    whole = nll + z_loss * torch.logsumexp(logits, dim=-1).square().sum()
     if answers == 2:
         p, q = torch.log_softmax(logits, dim=-1)
-        whole = nll + 0.3 * ((p.exp() - q.exp()) * (p - q)).sum()
+        whole = whole + 0.3 * ((p.exp() - q.exp()) * (p - q)).sum()
     torch.testing.assert_close(found, (whole, nll), rtol=1e-10, atol=0)
     found[0].mul(0.7).backward()
     whole.mul(0.7).backward()
@@ -160,6 +161,29 @@ def test_features_cost_what_their_logits_do(sliced: int, answers: int) -> None:
 def test_disagreement_by_hand() -> None:
     """One in two against three in four: (3/4 - 1/2) log (3/4 : 1/2) + (1/4 - 1/2) log (1/4 : 1/2) = log 3 / 4."""
     assert float(agreement(torch.tensor([[[0.0, 0.0]], [[math.log(3), 0.0]]]))) == pytest.approx(math.log(3) / 4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_z_loss_is_autograd_s(sliced: int, smoothing: float) -> None:
+    """Weight x log(Z)^2 beside the cross entropy, which is told alone."""
+    given, own = (pairs_drawn()[:1].requires_grad_() for _ in range(2))
+    ids = torch.arange(11) % V
+    nll = torch.nn.functional.cross_entropy(own[0], ids, reduction="sum", label_smoothing=smoothing)
+    plain = nll + 0.4 * own.exp().sum(dim=-1).log().square().sum()
+    whole, cross = OfLogits.apply(given, Wanted(ids, smoothing, z_loss=0.4))
+    torch.testing.assert_close((whole, cross), (plain, nll), rtol=1e-10, atol=0)
+    whole.backward()
+    plain.backward()
+    torch.testing.assert_close(given.grad, own.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_z_loss_by_hand() -> None:
+    """Logits log 2 and log 6: Z is 8. What adds up to one costs nothing more; a constant beside it costs its square."""
+    ids = torch.zeros(1, dtype=torch.int64)
+    for powers, cost in (([2.0, 6.0], math.log(8) ** 2), ([0.25, 0.75], 0.0), ([math.e**3 / 4, 3 * math.e**3 / 4], 9)):
+        whole, cross = OfLogits.apply(torch.tensor(powers).log()[None, None], Wanted(ids, z_loss=0.5))
+        assert float(cross) == pytest.approx(math.log(4))
+        assert float(whole - cross) == pytest.approx(0.5 * cost, abs=1e-6)
 
 
 def test_who_says_the_same_agrees() -> None:
@@ -198,13 +222,15 @@ def test_coverage_costs_nothing_where_each_token_is_looked_at_once() -> None:
     assert float(coverage_loss(again, torch.ones(1, 4, dtype=torch.bool))) == 2
 
 
+@pytest.mark.parametrize("z_loss", [0.0, 0.4])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_narrow_logits_are_summed_wide(smoothing: float) -> None:
+def test_narrow_logits_are_summed_wide(smoothing: float, z_loss: float) -> None:
     """bfloat16 logits cost what the same numbers in float32 do; their gradient is rounded once, at the end."""
     logits, target = drawn(4)
     narrow = logits.to(torch.bfloat16).requires_grad_()
     exact = narrow.detach().float().requires_grad_()
-    losses = [cross_entropy(each, target, MASK, smoothing) for each in (narrow, exact)]
+    wanted = Wanted(target[MASK], smoothing, z_loss=z_loss)
+    losses = [OfLogits.apply(each[MASK][None], wanted)[0] for each in (narrow, exact)]
     torch.testing.assert_close(*losses)
     for loss in losses:
         loss.backward()

@@ -193,8 +193,8 @@ def test_minimum_risk_is_its_formula(tmp_path: Path) -> None:
 
 
 def test_cross_entropy_beside_the_reward(tmp_path: Path) -> None:
-    """Its gradient is added with its weight; so is the entropy's, and what pulls towards the start is nothing there."""
-    plain = ["train.objective.type=leave_one_out"]
+    """Its gradient is added with its weight, and with its z-loss."""
+    plain = ["train.objective.type=leave_one_out", "train.z_loss=0.2"]
     batch, parts = None, {}
     for name, more in {"none": [], "beside": ["train.objective.cross_entropy=0.3"]}.items():
         session = tiny(tmp_path / name, *plain, *more)

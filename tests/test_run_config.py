@@ -108,6 +108,7 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "train.guard.window": [0, -1],
     "train.label_smoothing": [-0.1, 1.0],
     "train.r_drop": [-0.1],
+    "train.z_loss": [-0.1],
     "train.coverage": [-0.1],
     "train.normalize": ["token", ""],
     "train.teacher.type": ["sigmoid", ""],
@@ -248,6 +249,13 @@ def test_factors_need_a_separator_and_a_level(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds a character of the delimiter"):
         checked(path, "vocab.target.level=delimited", "vocab.target.delimiter='>'", 'vocab.target.tags=["<a>"]')
     checked(path, "vocab.target.delimiter='>'", 'vocab.target.tags=["<a>"]')  # words have no use for it
+
+
+def test_z_loss_is_of_logits(tmp_path: Path) -> None:
+    copying = ("vocab.joint=true", "model.decoder.copy=true")
+    checked(written(tmp_path), *copying)
+    with pytest.raises(ConfigError, match=r"train\.z_loss = 0\.1: a decoder that copies"):
+        checked(written(tmp_path), *copying, "train.z_loss=0.1")
 
 
 def test_columns_are_of_the_source_and_of_the_data(tmp_path: Path) -> None:

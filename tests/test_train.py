@@ -235,8 +235,9 @@ def test_the_same_seed_is_the_same_run_and_another_is_another(finished: Path, tm
 
 
 def test_two_passes_are_made_to_agree(tmp_path: Path) -> None:
-    """Half of Liang et al. 2021, equation 4: so the cross entropy is the mean of both passes, and what is logged."""
-    settings = ["train.r_drop=3", "train.label_smoothing=0.1"]
+    """Half of Liang et al. 2021, equation 4: so the cross entropy is the mean of both passes, and what is logged; so is
+    what their z-loss adds to it."""
+    settings = ["train.r_drop=3", "train.label_smoothing=0.1", "train.z_loss=0.2"]
     session = open_session(small(tmp_path / "data", *settings, "model.decoder.readout_dropout=0.3"), tmp_path / "run")
     batch = next(session.stream.batches()).batch
     model, target, mask = session.model.train(), torch.tensor(batch.target), torch.tensor(batch.target_mask)
@@ -252,7 +253,8 @@ def test_two_passes_are_made_to_agree(tmp_path: Path) -> None:
     nll = [functional.cross_entropy(x[mask], target[mask], reduction="sum", label_smoothing=0.1) for x in (one, other)]
     p, q = (functional.log_softmax(x[mask], dim=-1) for x in (one, other))
     ways = [functional.kl_div(a, b, reduction="sum", log_target=True) for a, b in ((p, q), (q, p))]
-    equation = sum(nll) + 3 / 2 * sum(ways)
+    squares = sum(torch.logsumexp(x[mask], dim=-1).square().sum() for x in (one, other))
+    equation = sum(nll) + 3 / 2 * sum(ways) + 0.2 * squares
     torch.testing.assert_close(found.whole.double(), equation / 2, rtol=1e-5, atol=0)
     torch.testing.assert_close(found.cross_entropy.double(), sum(nll) / 2, rtol=1e-5, atol=0)
     for log in session.logs.values():

@@ -32,6 +32,7 @@ class Wanted(NamedTuple):
     smoothing: float = 0.0  # the share of the target distribution that all ids divide among them
     agreement: float = 0.0  # the weight of how much two answers (P = 2) differ
     taught: Taught | None = None  # what a teacher says there, and its share of the loss
+    z_loss: float = 0.0  # the weight of the square of log Z, Z being what the softmax divides by
 
     def at(self, part: slice) -> Wanted:
         """The same at some of the places."""
@@ -56,12 +57,14 @@ def judged(logits: Tensor, wanted: Wanted) -> Judged:  # (P, N, V), N places
     Cross entropy in nats; with label smoothing the target distribution is (1 - smoothing) on the right id and
     smoothing / V on every id (Szegedy et al. 2016, section 7). `agreement` adds KL(p || q) + KL(q || p) of two answers
     p and q, both halves of Liang et al. 2021, equation 2 ("R-Drop"); with d = log p - log q its gradient by p's logits
-    is p (d - KL(p || q)) + p - q, and by q's the same with both exchanged. A teacher takes its share from the cross
+    is p (d - KL(p || q)) + p - q, and by q's the same with both exchanged. `z_loss` adds log(Z)^2, with Z the sum of
+    exp(logits) (Chowdhery et al. 2022, section 5); its gradient is 2 log(Z) p. A teacher takes its share from the cross
     entropy, in what is made small alone.
     """
     smoothing, right = wanted.smoothing, wanted.ids.expand(len(logits), -1)[..., None]
     said = torch.log_softmax(wide(logits), dim=2)
-    whole = cross_entropy = (smoothing - 1) * said.gather(2, right).sum()
+    chosen = said.gather(2, right)  # (P, N, 1)
+    whole = cross_entropy = (smoothing - 1) * chosen.sum()
     if smoothing:
         whole = cross_entropy = cross_entropy - smoothing * said.mean(dim=2).sum()
     ratio = said[0] - said[1] if wanted.agreement else None
@@ -72,6 +75,11 @@ def judged(logits: Tensor, wanted: Wanted) -> Judged:  # (P, N, V), N places
         apart = vecdot(p, ratio)[:, None], -vecdot(q, ratio)[:, None]  # (N, 1) each
         whole = whole + wanted.agreement * (apart[0] + apart[1]).sum()
         change = torch.stack([p * (ratio - apart[0]) + (p - q), q * (-ratio - apart[1]) + (q - p)])
+    pull = None
+    if wanted.z_loss:
+        log_z = wide(logits.gather(2, right)) - chosen
+        whole = whole + wanted.z_loss * log_z.square().sum()
+        pull = slope * (2 * wanted.z_loss * log_z)
     if smoothing:
         slope.sub_(smoothing / slope.shape[2])
     slope.scatter_add_(2, right, slope.new_full(right.shape, smoothing - 1))
@@ -79,7 +87,9 @@ def judged(logits: Tensor, wanted: Wanted) -> Judged:  # (P, N, V), N places
         share, lesson = wanted.taught.share, wanted.taught.lesson(logits)
         whole = whole + share * (lesson.cost - cross_entropy)
         slope.lerp_(lesson.slope, share)
-    return Judged(whole, cross_entropy, slope if change is None else slope.add_(change, alpha=wanted.agreement))
+    if change is not None:
+        slope.add_(change, alpha=wanted.agreement)
+    return Judged(whole, cross_entropy, slope if pull is None else slope.add_(pull))
 
 
 CELLS = 1 << 22  # logits worked on together on a CPU, so that all passes over them find them in a cache

@@ -164,6 +164,7 @@ class TrainConfig:
     guard: GuardConfig = field(default_factory=GuardConfig)
     label_smoothing: float = 0.0
     r_drop: float = 0.0  # weight of how differently two passes with dropout answer (Liang et al. 2021, equation 4)
+    z_loss: float = 0.0  # weight of log(Z)^2, Z being what the softmax divides by (Chowdhery et al. 2022, section 5)
     coverage: float = 0.0  # weight of the loss for looking at a token again (See et al. 2017, equation 12)
     normalize: str = "tokens"  # a row of NORMALIZERS in `sequencing.loss`
     teacher: SamplingConfig = field(default_factory=SamplingConfig)
@@ -219,6 +220,6 @@ class TrainConfig:
 
 
 NOT_NEGATIVE = (
-    "keep_models", "steps", "epochs", "minutes", "patience", "clip", "r_drop", "coverage", "weight_decay", "samples",
-    "seed", "threads", "save_minutes",
+    "keep_models", "steps", "epochs", "minutes", "patience", "clip", "r_drop", "z_loss", "coverage", "weight_decay",
+    "samples", "seed", "threads", "save_minutes",
 )  # fmt: skip

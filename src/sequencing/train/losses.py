@@ -40,7 +40,7 @@ def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Los
     mask = model.arrays.native(batch.target_mask)
     places = model.arrays.native(np.flatnonzero(single.target_mask))
     ids = model.arrays.native(batch.target).flatten()[places]
-    wanted = Wanted(ids, settings.label_smoothing, settings.r_drop / 2)
+    wanted = Wanted(ids, settings.label_smoothing, settings.r_drop / 2, z_loss=settings.z_loss)
     low, feedback, decoder = PRECISIONS[session.precision], teacher(session, batch, coins), model.decoder
     stepwise = feedback.teacher_rate < 1 and not settings.teacher.two_passes
     late = not stepwise and not decoder.copy  # nobody asks for the logits before the loss does

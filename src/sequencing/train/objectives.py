@@ -70,7 +70,8 @@ def sampled_losses(session: Session, batch: Batch, coins: np.random.Generator, l
         taught, tokens = whole.new_zeros(()), 0
         for weight, places in taught_places(read, start, objective):
             if len(places):
-                wanted = Wanted(read.ids_at(places, model.arrays), settings.label_smoothing)
+                ids = read.ids_at(places, model.arrays)
+                wanted = Wanted(ids, settings.label_smoothing, z_loss=settings.z_loss)
                 cost, cross_entropy = said.cost(said.at(places), wanted)
                 whole, taught, tokens = whole + weight * cost, taught + cross_entropy, tokens + len(places)
     told = told_of(batch, drawn, earned, objective.samples, {"taught": tokens, "entropy": entropy, "error": error})
