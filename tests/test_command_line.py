@@ -132,6 +132,8 @@ def test_evaluate(said, run, tmp_path) -> None:
     call = ("evaluate", run, "--source", source, "--reference", wrong)
     assert json.loads(said(*call, "--json")[1][0])["exact_match"] == 0
     assert json.loads(said(*call, "--reference", reference, "--json")[1][0])["exact_match"] == 1
+    more = json.loads(said(*call, "--metrics", "ter", "rouge_l", "--json")[1][0])
+    assert set(more) - set(found) == {"ter", "ter_signature", "rouge_l"} and (more["ter"] > 50) and more["rouge_l"] == 0
     code, lines, _ = said(*call, "--output", tmp_path / "out")
     assert {line.split()[0] for line in lines} == set(found)
     assert (tmp_path / "out").read_bytes() == reference.read_bytes()

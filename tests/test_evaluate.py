@@ -9,12 +9,15 @@ import sacrebleu
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics import BLEU, CHRF, TER
 
 from architectures import DRAWN, SPECIAL, name_of, torch_model
 from sequencing.data.sampling import eval_batches
 from sequencing.evaluate import Evaluation, Quality, Taught, evaluate, measure, teach
-from sequencing.selection import METRICS
+from sequencing.further_metrics import FURTHER
+from sequencing.page.figures import DRAWN as DRAWN_KEYS
+from sequencing.page.numbers import METRICS as SHOWN
+from sequencing.selection import METRICS, TAKEN
 from sequencing_np.batch import PadIds
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import DataError, SequencingError
@@ -58,6 +61,37 @@ def test_different_numbers_of_references() -> None:
     assert found.bleu == round(BLEU().corpus_score(SAID, streams).score, 2)
     assert "nrefs:var" in found.signature
     assert found.exact_match == 0.4, "no, and what is this"
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_ter_is_sacrebleus(ragged: bool) -> None:
+    wanted = [texts[: 1 + row % 2] if ragged else texts for row, texts in enumerate(WANTED)]
+    given = [[texts[0] for texts in wanted], [texts[1] if len(texts) > 1 else None for texts in wanted]]
+    score = TER()
+    assert FURTHER["ter"](SAID, wanted) == {
+        "ter": round(score.corpus_score(SAID, given).score, 2),
+        "ter_signature": str(score.get_signature()),
+    }
+
+
+def test_ter_by_hand() -> None:
+    """Snover et al. 2006, section 3: two words that were moved together are one edit."""
+    assert FURTHER["ter"](["c d a b"], [["a b c d"]])["ter"] == 25
+    assert FURTHER["ter"](["a b x d", "e"], [["a b c d"], ["e"]])["ter"] == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "both"), [("rouge_1", 65.38, 76.67), ("rouge_2", 25.64, 48.67), ("rouge_l", 62.31, 68.97)]
+)
+def test_rouge_is_that_of_rouge_score(name: str, one: float, both: float) -> None:
+    """The package rouge-score 0.1.2 of the same texts, without the punctuation that it drops."""
+    drop = str.maketrans("", "", ".?")
+    said, wanted = (
+        [text.translate(drop) for text in SAID],
+        [[text.translate(drop) for text in texts] for texts in WANTED],
+    )
+    for count, score in ((1, one), (2, both)):
+        assert FURTHER[name](said, [texts[:count] for texts in wanted]) == {name: score}
 
 
 def test_shares_by_hand() -> None:
@@ -130,8 +164,17 @@ def test_unequal_sides() -> None:
 
 
 def test_metrics_are_what_a_validation_writes() -> None:
-    assert set(METRICS) <= {*Quality._fields, *Taught._fields}
-    assert {name for name, sign in METRICS.items() if sign < 0} == {"loss", "token_error_rate", "sequence_error_rate"}
+    assert set(METRICS) <= {*Quality._fields, *Taught._fields, *FURTHER}
+    less = {"loss", "token_error_rate", "sequence_error_rate", "ter"}
+    assert {name for name, sign in METRICS.items() if sign < 0} == less
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_further_metrics_are_chosen_by_and_shown(name: str) -> None:
+    assert name in METRICS and SHOWN[name].better == METRICS[name] and name in DRAWN_KEYS
+    assert set(FURTHER[name](["a b"], [["a b"]])) <= TAKEN
+    with pytest.raises(SequencingError, match="no reference"):
+        FURTHER[name](["a"], [[]])
 
 
 # --- the taught loss ------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Metrics against slow definitions and against sacreBLEU."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +16,10 @@ from sequencing_np.metrics import (
     edit_distance,
     error_rates,
     exact_match,
+    longest_common,
     returns_of,
+    rouge_l,
+    rouge_n,
     sentence_bleu_prefixes,
     token_accuracy,
 )
@@ -33,6 +38,47 @@ def slow_distance(first, second):
 
 def test_exact_match_takes_any_reference_and_every_letter():
     assert exact_match(["a b", "c", "d "], [["x", "a b"], ["c"], ["d"]]) == pytest.approx(2 / 3)
+
+
+def slow_common(first, second):
+    row = [0] * (len(second) + 1)
+    for a in first:
+        row, above = [0], row
+        for j, b in enumerate(second, 1):
+            row.append(above[j - 1] + 1 if a == b else max(above[j], row[j - 1]))
+    return row[-1]
+
+
+@given(TOKENS, TOKENS)
+def test_longest_common_is_that_of_the_usual_table(first, second):
+    assert longest_common(first, second) == slow_common(first, second)
+
+
+@given(st.text(alphabet="ab", min_size=60, max_size=90), st.text(alphabet="ab", min_size=60, max_size=90))
+def test_longest_common_of_sequences_longer_than_a_machine_word(first, second):
+    assert longest_common(first, second) == slow_common(first, second)
+
+
+@pytest.mark.parametrize(
+    ("said", "pairs", "longest"),
+    [
+        ("police kill the gunman", 1 / 3, 3 / 4),
+        ("the gunman kill police", 1 / 3, 2 / 4),
+        ("the gunman police killed", 2 / 3, 2 / 4),
+    ],
+)
+def test_rouge_of_lin_s_examples(said, pairs, longest):
+    """Lin 2004, section 3.1: S2, S3 and S4 against S1. ROUGE-2 cannot tell S2 from S3, nor ROUGE-L S3 from S4."""
+    wanted = [[["police", "killed", "the", "gunman"]]]
+    assert rouge_n([said.split()], wanted, 2) == pytest.approx(pairs)
+    assert rouge_l([said.split()], wanted) == pytest.approx(longest)
+
+
+def test_rouge_of_several_references_and_of_nothing():
+    """Two of five words of one reference, two of three of the other; nothing said earns nothing."""
+    assert rouge_n(["ab", ""], [["abc", "a"], ["a", ""]], 1) == pytest.approx((4 / 5 + 0) / 2)
+    assert rouge_n(["aab"], [["aaa"]], 1) == pytest.approx(2 * 2 / 6), "an n-gram counts as often as both have it"
+    assert rouge_n(["a"], [["a"]], 2) == rouge_l([""], [[""]]) == 0
 
 
 def test_token_accuracy_counts_real_tokens_only():
@@ -74,7 +120,7 @@ def test_error_rates_of_empty_references():
     assert error_rates(["ab"], [[""]]) == ErrorRates(2.0, 1.0)
 
 
-@pytest.mark.parametrize("score", [exact_match, error_rates])
+@pytest.mark.parametrize("score", [exact_match, error_rates, rouge_l, partial(rouge_n, size=2)])
 @pytest.mark.parametrize(
     ("hypotheses", "references", "error", "words"),
     [

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from sequencing.further_metrics import FURTHER
 from sequencing.page.figures import select_of
+from sequencing.report import write_report
 from sequencing.run_config import read_run_config
 from sequencing.run_folder import read_run
-from sequencing.selection import METRICS, TAKEN, check_select, column, own_scores, sign
+from sequencing.selection import METRICS, TAKEN, asked_scores, check_select, column, sign
 from sequencing.train.loop import train
 from sequencing.train.settings import check_settings
 from sequencing.watching import Watched
@@ -49,11 +51,12 @@ def dev_records(run: Path) -> list[dict[str, Any]]:
 def test_names_and_signs(tmp_path: Path) -> None:
     for name, way in METRICS.items():
         check_select(name)
-        assert (column(name), sign(name), own_scores(name, ["a"], [["a"]])) == (name, way, {})
+        assert (column(name), sign(name)) == (name, way)
+        assert (name in asked_scores(name, ["a"], [["a"]])) == (name in FURTHER)
     select = own(tmp_path, "shortness")
     check_select(select)
     assert (column(select), sign(select)) == ("shortness", 1)
-    assert own_scores(select, ("ab", "c"), [("ab", "x"), ("y",)]) == {"shortness": -1.5}
+    assert asked_scores(select, ("ab", "c"), [("ab", "x"), ("y",)]) == {"shortness": -1.5}
 
 
 @pytest.mark.parametrize(
@@ -74,13 +77,23 @@ def test_what_cannot_be_chosen_by(name: str, complaint: str, tmp_path: Path) -> 
 )
 def test_what_a_function_must_say(name: str, complaint: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"train\.select: the function .*{complaint}"):
-        own_scores(own(tmp_path, name), ["a"], [["a"]])
+        asked_scores(own(tmp_path, name), ["a"], [["a"]])
 
 
 def test_a_validation_says_nothing_of_a_name_that_is_taken(tmp_path: Path) -> None:
     train(small(tmp_path / "data", "train.steps=5"), tmp_path / "run")
     (line,) = (line for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines() if '"dev"' in line)
-    assert set(json.loads(line)) == TAKEN
+    assert set(json.loads(line)) == TAKEN - {*FURTHER, "ter_signature"}
+
+
+def test_the_best_model_by_what_is_counted_when_asked_for(tmp_path: Path) -> None:
+    """The least TER is the best; it stands in the log, the manifest of `best` and the report."""
+    train(small(tmp_path / "data", "train.select=ter", "train.steps=15"), tmp_path / "run")
+    dev = dev_records(tmp_path / "run")
+    best = min(record["ter"] for record in dev)
+    assert len(dev) == 3 and check_manifest(tmp_path / "run" / "best")["ter"] == best
+    report = write_report(tmp_path / "run").read_text("utf-8")
+    assert "TER on dev" in report and dev[0]["ter_signature"] in report
 
 
 def test_the_best_model_and_the_end(tmp_path: Path) -> None:

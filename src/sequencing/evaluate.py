@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from sequencing.data.sampling import EvalBatch
+from sequencing.further_metrics import streams
 from sequencing.loss import cross_entropy
 from sequencing_np.config import choose
 from sequencing_np.decode import dynamic_decode
@@ -70,11 +71,9 @@ def measure(hypotheses: Sequence[str], references: Sequence[Sequence[str]], toke
     if not hypotheses:
         raise DataError("nothing to evaluate: give at least one sentence and its reference")
     check_references(len(hypotheses), references)
-    most = max(map(len, references))
-    streams: Any = [[texts[k] if k < len(texts) else None for texts in references] for k in range(most)]
-    bleu, chrf = BLEU(tokenize=tokenize), CHRF()
-    bleu_score = bleu.corpus_score(list(hypotheses), streams).score
-    chrf_score = chrf.corpus_score(list(hypotheses), streams).score
+    given, bleu, chrf = streams(references), BLEU(tokenize=tokenize), CHRF()
+    bleu_score = bleu.corpus_score(list(hypotheses), given).score
+    chrf_score = chrf.corpus_score(list(hypotheses), given).score
     rates = error_rates([text.split() for text in hypotheses], [[t.split() for t in texts] for texts in references])
     return Quality(
         round(bleu_score, 2),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from sequencing.further_metrics import FURTHER, References
 from sequencing_np.config import choose
 from sequencing_np.errors import ConfigError, DataError
 from sequencing_np.own import load_own, said
@@ -20,8 +21,13 @@ METRICS = {  # what a best model may be chosen by, and which way is better
     "loss": -1,
     "token_error_rate": -1,
     "sequence_error_rate": -1,
+    "ter": -1,
+    "rouge_1": 1,
+    "rouge_2": 1,
+    "rouge_l": 1,
 }
-TAKEN = {*METRICS, "kind", "step", "seconds", "best", "signature", "chrf_signature", "sentences_per_second"}
+SIGNATURES = ("signature", "chrf_signature", "ter_signature")
+TAKEN = {*METRICS, *SIGNATURES, "kind", "step", "seconds", "best", "sentences_per_second"}
 """What a validation's line in the log says besides; a user's function needs another name."""
 
 
@@ -54,13 +60,13 @@ def own_function(select: str) -> Any:
     return load_own(select, SETTING)
 
 
-def own_scores(select: str, texts: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    """What a user's function says of all texts, under its name; nothing where none was asked for.
+def asked_scores(select: str, texts: Sequence[str], references: References) -> dict[str, Any]:
+    """What is counted only because it is asked for: a row of FURTHER, or what a user's function says under its name.
 
-    DataError where it fails, or returns no finite number.
+    DataError where that fails, or returns no finite number.
     """
     if ":" not in select:
-        return {}
+        return FURTHER[select](texts, references) if select in FURTHER else {}
     try:
         score = float(own_function(select)(list(texts), [list(allowed) for allowed in references]))
     except Exception as error:

@@ -1,11 +1,11 @@
-"""How good an answer is: exact match, token accuracy, error rates, and BLEU of every prefix as a reward.
+"""How good an answer is: exact match, token accuracy, error rates, ROUGE, and BLEU of every prefix as a reward.
 
-Works on lines and on sequences of any tokens (ids, words, phonemes). BLEU and chrF of a whole test set are not here:
-sacreBLEU counts those upstairs, with its signature.
+Works on lines and on sequences of any tokens (ids, words, phonemes). BLEU, chrF and TER of a whole test set are not
+here: sacreBLEU counts those upstairs, with its signature.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -99,6 +99,53 @@ def error_rates(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Toke
         tokens -= negative_length
         wrong += distance > 0
     return ErrorRates(edits / max(1, tokens), wrong / len(hypotheses))
+
+
+def rouge_n(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]], size: int) -> float:
+    """ROUGE-N, as F1 from 0 to 1: common n-grams of `size` tokens (Lin 2004, section 2)."""
+
+    def grams(text: Tokens) -> Counter[tuple[Hashable, ...]]:
+        return Counter(tuple(text[begin : begin + size]) for begin in range(len(text) - size + 1))
+
+    def f1(first: Tokens, second: Tokens) -> float:
+        one, other = grams(first), grams(second)
+        return 2 * (one & other).total() / max(1, one.total() + other.total())
+
+    return mean_of_best(hypotheses, references, f1)
+
+
+def rouge_l(hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> float:
+    """ROUGE-L, as F1 from 0 to 1: the longest common subsequence (Lin 2004, section 3.1, with beta = 1)."""
+
+    def f1(first: Tokens, second: Tokens) -> float:
+        return 2 * longest_common(first, second) / max(1, len(first) + len(second))
+
+    return mean_of_best(hypotheses, references, f1)
+
+
+def mean_of_best(
+    hypotheses: Sequence[Tokens], references: Sequence[Sequence[Tokens]], score: Callable[[Tokens, Tokens], float]
+) -> float:
+    """The mean over all hypotheses of the score against the reference with which it is highest."""
+    check_references(len(hypotheses), references)
+    best = (max(score(said, each) for each in allowed) for said, allowed in zip(hypotheses, references, strict=True))
+    return sum(best) / len(hypotheses)
+
+
+def longest_common(first: Tokens, second: Tokens) -> int:
+    """The length of the longest sequence of tokens that both hold in this order, other tokens between them.
+
+    A column of the usual table lives in one whole number, whose zeros are the rows where the value rises (Hyyrö 2004).
+    """
+    places: dict[Hashable, int] = {}
+    for position, token in enumerate(first):
+        places[token] = places.get(token, 0) | 1 << position
+    everything = (1 << len(first)) - 1
+    level = everything
+    for token in second:
+        equal = level & places.get(token, 0)
+        level = (level + equal | level - equal) & everything
+    return len(first) - level.bit_count()
 
 
 def check_references(count: int, references: Sequence[Sequence[object]]) -> None:

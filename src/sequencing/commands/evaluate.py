@@ -11,6 +11,7 @@ from functools import partial
 
 from sequencing.commands.model import add_device, add_run, load_all, load_beside
 from sequencing.data.corpus import Corpus, References, read_references
+from sequencing.further_metrics import FURTHER
 from sequencing_np.commands.ensemble import add_draft_options, add_ensemble_options, check_draft
 from sequencing_np.commands.reranking import add_rerank_options, check_rerank, load_rerankers
 from sequencing_np.commands.search import (
@@ -34,6 +35,8 @@ examples:
   sequencing evaluate runs/letters --data test.tsv.gz --output answers.txt
 """
 
+METRICS_HELP = f"count these too: {', '.join(FURTHER)}; ter takes a while"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
@@ -47,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="write one JSON object")
     parser.add_argument("--output", metavar="F", help="write the answers, one a line")
     parser.add_argument("--tokenize", metavar="NAME", help="sacreBLEU's tokenizer: 13a (default), intl, zh, char ...")
+    parser.add_argument("--metrics", nargs="+", choices=FURTHER, default=[], metavar="NAME", help=METRICS_HELP)
     add_search_options(parser)
     add_sampling_options(parser)
     add_mbr_options(parser)
@@ -68,6 +72,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output:
         write_output(arguments.output, (single_line(said.text) for said in evaluation.translations))
     record = evaluation.record()
+    for name in arguments.metrics:
+        record |= FURTHER[name]([said.text for said in evaluation.translations], held_out.references)
     width = max(map(len, record)) + 2
     lines = [json.dumps(record, ensure_ascii=False)]
     write_output("-", lines if arguments.json else [f"{name:<{width}}{value}" for name, value in record.items()])

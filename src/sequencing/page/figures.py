@@ -33,11 +33,14 @@ class Figure(NamedTuple):
 LOSS = (Line("train", "train", "loss"), Line("dev", "dev", "loss"))
 SPENT = (Line("padding", "train", "padding"), Line("waiting", "train", "data_wait"))
 SAMPLED = (Line("different", "train", "diversity"), Line("length", "train", "length"))
+ROUGE = tuple(Line(name, "dev", f"rouge_{name.lower()}") for name in "12L")
 FIGURES = (  # of one run
     Figure("Loss", LOSS),
     Figure("Right on dev, %", (Line("sentences", "dev", "exact_match"), Line("tokens", "dev", "token_accuracy")), 100),
     Figure("BLEU and chrF", (Line("BLEU", "dev", "bleu"), Line("chrF", "dev", "chrf"))),
     Figure("Token errors on dev, %", (Line("errors", "dev", "token_error_rate"),), 100),
+    Figure("TER on dev", (Line("TER", "dev", "ter"),)),
+    Figure("ROUGE on dev", ROUGE),
     Figure("Reward of samples", (Line("samples", "train", "reward"),)),
     Figure("Baseline error", (Line("squared", "train", "baseline_error"),)),
     Figure("Samples: different, their length, %", SAMPLED, 100),
@@ -57,6 +60,8 @@ COMPARED = (  # of several runs, a line each
     Figure("Right sentences on dev, %", (Line("", "dev", "exact_match"),), 100),
     Figure("Right tokens on dev, %", (Line("", "dev", "token_accuracy"),), 100),
     Figure("Token errors on dev, %", (Line("", "dev", "token_error_rate"),), 100),
+    Figure("TER on dev", (Line("", "dev", "ter"),)),
+    *(Figure(f"ROUGE-{line.name} on dev", (line._replace(name=""),)) for line in ROUGE),
     Figure("Reward of samples", (Line("", "train", "reward"),)),
     Figure("Learning rate", (Line("", "train", "learning_rate"),)),
     Figure("Gradient norm", (Line("", "train", "gradient_norm"),)),

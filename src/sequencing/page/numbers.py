@@ -8,6 +8,7 @@ from sequencing.curves import duration_text, number_text
 from sequencing.page.markup import grid, text
 from sequencing.records import Record, number, visible
 from sequencing.run_folder import Run
+from sequencing.selection import SIGNATURES
 
 
 def score(value: float) -> str:
@@ -40,6 +41,10 @@ METRICS = {  # in the order in which they are shown
     "token_accuracy": Metric("token accuracy", percent, 1),
     "bleu": Metric("BLEU", score, 1),
     "chrf": Metric("chrF", score, 1),
+    "ter": Metric("TER", score, -1),
+    "rouge_1": Metric("ROUGE-1", score, 1),
+    "rouge_2": Metric("ROUGE-2", score, 1),
+    "rouge_l": Metric("ROUGE-L", score, 1),
     "loss": Metric("loss", number_text, -1),
     "perplexity": Metric("perplexity", number_text, -1),
     "token_error_rate": Metric("token errors", percent, -1),
@@ -81,8 +86,7 @@ def training_of(run: Run) -> Record:
 def numbers(run: Run) -> str:
     """Of one run: on test, on dev where it was best, and of the training."""
     dev = {key: value for key, value in run.best.items() if key not in ("seconds", "sentences_per_second")}
-    signatures = ("signature", "chrf_signature")
-    dev = {key: value for key, value in dev.items() if key not in signatures or value != run.test.get(key)}
+    dev = {key: value for key, value in dev.items() if key not in SIGNATURES or value != run.test.get(key)}
     step = number(run.best.get("step")) or 0
     return "".join(
         [
@@ -101,7 +105,7 @@ def block(title: str, record: Record, first: bool) -> str:
         if value is not None and not (title == "Test" and key == "parameters"):
             known = metric(key)
             cells.append(f"<div><dt>{text(known.label)}</dt><dd>{text(known.form(value))}</dd></div>")
-    said = [record.get(name) for name in ("signature", "chrf_signature")]
+    said = [record.get(name) for name in SIGNATURES]
     lines = "".join(f'<p class="muted signature">{text(line)}</p>' for line in said if isinstance(line, str))
     kind = "card first" if first else "card"
     return f'<div class="{kind}"><h3>{text(title)}</h3><dl>{"".join(cells)}</dl>{lines}</div>' if cells else ""

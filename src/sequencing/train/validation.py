@@ -11,7 +11,7 @@ from sequencing.evaluate import evaluate, teach
 from sequencing.policy import OBJECTIVES
 from sequencing.rewards import Task, rewarded
 from sequencing.run_config import RunConfig
-from sequencing.selection import own_scores
+from sequencing.selection import asked_scores
 from sequencing_np.batch import PadIds
 from sequencing_np.errors import DataError
 from sequencing_np.mbr import NONE
@@ -61,8 +61,8 @@ def validate(translator: Translator, held_out: HeldOut, config: RunConfig) -> Va
     search = replace(config.search, beam=train.validate_beam, **LIKELIEST)
     found = evaluate(translator, held_out.sources, held_out.references, search, train.bleu_tokenize or None)
     speed = {"sentences_per_second": round(found.sentences_per_second, 1)}
-    own = own_scores(train.select, [each.text for each in found.translations], held_out.references)
-    record = {**taught._asdict(), **found.quality._asdict(), **own, **speed}
+    asked = asked_scores(train.select, [each.text for each in found.translations], held_out.references)
+    record = {**taught._asdict(), **found.quality._asdict(), **asked, **speed}
     vocab = translator.source_vocab
     answers = [
         {
