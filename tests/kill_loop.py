@@ -25,6 +25,7 @@ import numpy as np
 import sacrebleu  # noqa: F401  (imported here once, not in every life)
 import torch._dynamo  # noqa: F401  (optimisers import it)
 
+from sequencing.kept_models import BEST_MODELS
 from sequencing.run_config import RunConfig
 from sequencing.train.checkpoint import latest_checkpoint
 from sequencing.train.loop import train
@@ -39,7 +40,7 @@ SETTINGS = [
     "train.accumulate=2",
     "train.batch_tokens=400",
     "train.steps=24",
-    "train.validate_every=12",
+    "train.validate_every=8",
     "train.validate_sentences=10",
     "train.save_minutes=0",
     "train.threads=1",
@@ -85,8 +86,9 @@ def came_to(run: Path) -> dict[str, str]:
     for log in ("metrics.jsonl", "samples.jsonl"):
         lines = [json.loads(line) for line in (run / log).read_bytes().split(b"\n")[:-1]]
         sums[log] = digest(json.dumps([{k: v for k, v in line.items() if k not in TIMES} for line in lines]))
-    for model in ("best", "last"):
-        sums[model] = hashlib.sha256((run / model / "weights.safetensors").read_bytes()).hexdigest()
+    for model in (run / "best", run / "last", *(run / BEST_MODELS).glob("[0-9]*")):
+        content = (model / "weights.safetensors").read_bytes()
+        sums[str(model.relative_to(run))] = hashlib.sha256(content).hexdigest()
     return sums
 
 

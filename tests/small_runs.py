@@ -53,6 +53,7 @@ EVERYTHING = [  # all that is random or that remembers, at once
     "train.teacher.draw=true",
     "train.label_smoothing=0.1",
     "train.weight_decay=0.01",
+    "train.keep_best=2",
 ]
 
 

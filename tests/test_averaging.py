@@ -8,6 +8,7 @@ import pytest
 
 from sequencing.__main__ import main
 from sequencing.averaging import average
+from sequencing.kept_models import keep_best, kept_at, ranked
 from sequencing.loading import load_translator
 from sequencing_np.errors import ModelError, UsageError
 from sequencing_np.manifest import check_manifest
@@ -94,6 +95,22 @@ def test_another_architecture(tmp_path: Path) -> None:
 def kept_models(run: Path, count: int) -> list[Path]:
     """What a run with train.keep_models leaves: folders named by their steps."""
     return [write_model(run / "models" / f"{1000 * (seed + 1):09d}", seed) for seed in range(1, count + 1)]
+
+
+def test_the_best_of_a_run(tmp_path: Path) -> None:
+    """By their scores, whatever their steps; `--last` knows nothing of them."""
+    for step, number in ((1, 2.0), (2, 5.0), (3, 3.0), (4, 4.0)):
+        now = kept_at(tmp_path / "run", step, "bleu", number, [number, -1.0])
+        keep_best(tmp_path / "run", read_model_folder(write_model(tmp_path / "made", step)), now, 3)
+    assert [kept.step for kept in ranked(tmp_path / "run")] == [2, 4, 3]
+    best = [tmp_path / "run" / "best_models" / f"{step:09d}" for step in (2, 4)]
+    average(best, tmp_path / "wanted")
+    command = ["average", str(tmp_path / "run"), "--output", str(tmp_path / "mean")]
+    assert main([*command, "--best", "2"]) == 0
+    found, wanted = (read_model_folder(tmp_path / name).weights for name in ("mean", "wanted"))
+    assert all(np.array_equal(found[name], array) for name, array in wanted.items())
+    assert main([*command, "--last", "2"]) == main([*command, "--best", "4"]) == 2
+    assert main([*command, "--best", "0"]) == main([*command, "--best", "2", "--last", "2"]) == 2
 
 
 @pytest.mark.parametrize("last", [2, 3, 4])

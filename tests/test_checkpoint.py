@@ -15,8 +15,10 @@ import torch
 from torch import nn
 
 import sequencing_np.manifest
+from sequencing.kept_models import keep_best, kept_at, ranked
 from sequencing.optim import OPTIMIZERS
 from sequencing.process import alone
+from sequencing.report import write_report
 from sequencing.train.checkpoint import (
     Checkpoint,
     Saver,
@@ -33,7 +35,8 @@ from sequencing.train.update import update
 from sequencing.train_config import TrainConfig
 from sequencing_np.errors import UsageError
 from sequencing_np.model_folder import read_model_folder
-from small_runs import EVERYTHING, files, small
+from small_runs import EVERYTHING, files, records, small
+from tiny_models import write_model
 
 ARRAYS = {
     "weights": {"a.b": np.arange(6, dtype=np.float32).reshape(2, 3), "c": np.float32([np.nan, -0.0, 1e-45])},
@@ -350,6 +353,39 @@ def test_models_of_the_last_validations(tmp_path: Path) -> None:
     assert [folder.name for folder in kept] == ["000000009", "000000012"]
     last = read_model_folder(tmp_path / "run" / "last").weights
     same_arrays({"": read_model_folder(kept[-1]).weights}, {"": last})
+
+
+def test_models_that_did_best(tmp_path: Path) -> None:
+    """Those of the validations with the best scores, the older of two that are equal; said in the report."""
+    settings = ["train.steps=15", "train.validate_every=3", "train.keep_best=2", "train.select=loss"]
+    train(small(tmp_path / "data", *settings), tmp_path / "run")
+    dev = [record for record in records(tmp_path / "run" / "metrics.jsonl") if record["kind"] == "dev"]
+    best = sorted(dev, key=lambda record: record["loss"])[:2]
+    kept = ranked(tmp_path / "run")
+    assert [(each.step, each.number) for each in kept] == [(record["step"], record["loss"]) for record in best]
+    folders = [tmp_path / "run" / "best", kept[0].folder]
+    same_arrays(*({"": read_model_folder(folder).weights} for folder in folders))
+    report = write_report(tmp_path / "run").read_text("utf-8")
+    assert "Best models kept, by loss" in report and f"<dt>step {kept[1].step}</dt>" in report
+
+
+def test_the_best_models_of_a_run_that_was_killed(tmp_path: Path) -> None:
+    """What a later validation has left is made again, or goes; scores of another number, and damaged models, go."""
+    run, model = tmp_path / "run", read_model_folder(write_model(tmp_path / "model"))
+
+    def steps(*given: tuple[int, str, list[float]]) -> list[int]:
+        for step, select, score in given:
+            keep_best(run, model, kept_at(run, step, select, score[0], score), 2)
+        return [kept.step for kept in ranked(run)]
+
+    assert steps((3, "bleu", [1.0, 0.0]), (5, "bleu", [1.0, 0.0]), (7, "bleu", [1.0, -1.0])) == [3, 5]
+    assert steps((9, "bleu", [2.0, 0.0])) == [9, 3]
+    assert steps((7, "bleu", [0.0, 0.0])) == [9, 3, 7], "that of step 9 is not judged before it comes again"
+    assert steps((9, "bleu", [2.0, 0.0])) == [9, 3]
+    (run / "best_models" / "000000009" / "manifest.json").write_bytes(b"")
+    assert steps((11, "bleu", [0.5, 0.0])) == [3, 11]
+    assert steps((13, "chrf", [0.0, 0.0])) == [13]
+    assert [path.name for path in (run / "best_models").iterdir()] == ["000000013"]
 
 
 def test_a_mistake_of_the_program_is_told_too() -> None:

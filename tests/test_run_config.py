@@ -63,6 +63,7 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "train.accumulate": [0, -1],
     "train.keep": [1, 0, -1],
     "train.keep_models": [-1],
+    "train.keep_best": [-1],
     "train.steps": [-1],
     "train.epochs": [-1],
     "train.minutes": [-0.5],

@@ -295,6 +295,8 @@ def same_run(one: Path, other: Path) -> None:
         assert records(one / log) == records(other / log)
     for name in ("best/weights.safetensors", "last/weights.safetensors", "last/config.json"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    kept = [files(run / "best_models") for run in (one, other)]
+    assert kept[0] == kept[1], "the models that did best"
 
 
 def test_killed_between_the_last_look_and_its_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -571,7 +573,7 @@ def test_a_changed_setting_is_refused(key: str, finished: Path, copied: Path) ->
 CHANGED = {
     "steps": 13, "epochs": 9, "minutes": 9.0, "patience": 9, "validate_every": 2, "validate_sentences": 3,
     "validate_beam": 2, "samples": 1, "log_every": 1, "save_minutes": 1.0, "keep": 3,
-    "keep_models": 1, "trackers": '["tensorboard"]', "threads": 1,
+    "keep_models": 1, "keep_best": 2, "trackers": '["tensorboard"]', "threads": 1,
     "device": "cpu", "bleu_tokenize": "char", "select": "chrf",
     "guard": "{patience=3}", "recompute": "true", "shard": "true",
 }  # fmt: skip

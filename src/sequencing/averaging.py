@@ -8,10 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sequencing_np.errors import ModelError, UsageError
-from sequencing_np.manifest import MANIFEST
 from sequencing_np.model_folder import read_model_folder, write_model_folder
-
-MODELS = "models"  # the folder of a run that keeps the models of its last validations, each named by its step
 
 
 def average(folders: Sequence[Path], output: Path) -> None:
@@ -31,17 +28,3 @@ def average(folders: Sequence[Path], output: Path) -> None:
             total[name] += array
     mean = {name: (array / len(folders)).astype(first.weights[name].dtype) for name, array in total.items()}
     write_model_folder(output, first._replace(weights=mean), {"average_of": len(folders)})
-
-
-def last_models(run: Path, count: int) -> list[Path]:
-    """The models of the last validations of a run, oldest first; UsageError where it has not kept so many."""
-    if not run.is_dir():
-        raise ModelError(f"{run}: no such folder; give a run folder")
-    kept = sorted(path for path in (run / MODELS).glob("[0-9]*") if (path / MANIFEST).is_file())
-    if len(kept) < count:
-        advice = f", or give --last {len(kept)}" if len(kept) > 1 else ""
-        raise UsageError(
-            f"{run}: has kept the models of {len(kept)} validations, --last asks for {count}; set train.keep_models = "
-            f"{count} before training{advice}"
-        )
-    return kept[-count:]

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sequencing.kept_models import Kept, ranked
 from sequencing.records import Record, Records, number, read_records, visible
 from sequencing_np.errors import UsageError
 
@@ -28,6 +29,7 @@ class Run(NamedTuple):
     machine: Record
     parameters: float | None
     notes: list[str]
+    kept: list[Kept]  # models that did best, the best first
 
     @property
     def best(self) -> Record:
@@ -58,7 +60,7 @@ def read_run(folder: Path) -> Run:
     if parameters is None:
         parameters = _count_parameters(folder)
     name = visible(folder.resolve().name) or "run"
-    return Run(name, train, dev, samples, answers, test, configuration, machine, parameters, notes)
+    return Run(name, train, dev, samples, answers, test, configuration, machine, parameters, notes, ranked(folder))
 
 
 def _records(path: Path, notes: list[str]) -> list[Record]:

@@ -184,6 +184,7 @@ class TrainConfig:
     save_minutes: float = 5.0  # between checkpoints
     keep: int = 2  # checkpoints, the newest ones
     keep_models: int = 0  # models of the last validations, as RUN/models/STEP: to be averaged
+    keep_best: int = 0  # models that did best by `select`, as RUN/best_models/STEP: to be averaged
     trackers: tuple[str, ...] = ()  # rows of TRACKERS in `sequencing.train.trackers`, or "module:Class"
     threads: int = 0  # 0: PyTorch's own choice
     precision: str = "float32"  # a row of PRECISIONS in `sequencing.precision`, or auto
@@ -220,6 +221,6 @@ class TrainConfig:
 
 
 NOT_NEGATIVE = (
-    "keep_models", "steps", "epochs", "minutes", "patience", "clip", "r_drop", "z_loss", "coverage", "weight_decay",
-    "samples", "seed", "threads", "save_minutes",
+    "keep_models", "keep_best", "steps", "epochs", "minutes", "patience", "clip", "r_drop", "z_loss", "coverage",
+    "weight_decay", "samples", "seed", "threads", "save_minutes",
 )  # fmt: skip

@@ -10,6 +10,7 @@ from sequencing_np.manifest import MANIFEST
 EXAMPLES = """
 examples:
   sequencing average runs/one --last 10 --output runs/one/average
+  sequencing average runs/one --best 5 --output runs/one/average
   sequencing average runs/one/best runs/one/last --output runs/one/average
   sequencing average runs/seed1 runs/seed2 --checkpoint last --output averaged
 """
@@ -23,6 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of each run the models of its last N validations, which it keeps where train.keep_models is set",
     )
+    parser.add_argument(
+        "--best",
+        type=int,
+        metavar="N",
+        help="of each run the N models that did best on dev, which it keeps where train.keep_best is set",
+    )
     parser.add_argument("--output", required=True, metavar="FOLDER", help="the new model folder")
 
 
@@ -30,12 +37,17 @@ def run(arguments: argparse.Namespace) -> None:
     output = Path(arguments.output)
     if output.exists() and not (output / MANIFEST).is_file() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"--output {output}: exists and is no model folder; give a new or empty folder")
-    if arguments.last is not None and arguments.last < 1:
-        raise UsageError(f"--last {arguments.last}: must be 1 or more")
-    from sequencing.averaging import average, last_models
+    for option, count in (("--last", arguments.last), ("--best", arguments.best)):
+        if count is not None and count < 1:
+            raise UsageError(f"{option} {count}: must be 1 or more")
+    if arguments.last and arguments.best:
+        raise UsageError("--last and --best choose in different ways; give one of them")
+    from sequencing.averaging import average
+    from sequencing.kept_models import best_models, last_models
 
-    if arguments.last is None:
-        folders = [folder_of(path, arguments) for path in arguments.runs]
+    if count := arguments.last or arguments.best:
+        chosen = last_models if arguments.last else best_models
+        folders = [model for path in arguments.runs for model in chosen(Path(path), count)]
     else:
-        folders = [model for path in arguments.runs for model in last_models(Path(path), arguments.last)]
+        folders = [folder_of(path, arguments) for path in arguments.runs]
     average(folders, output)

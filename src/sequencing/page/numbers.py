@@ -92,9 +92,20 @@ def numbers(run: Run) -> str:
         [
             block("Test", run.test, first=True),
             block(f"Dev, best at step {step:,.0f}", dev, first=not run.test),
+            kept(run),
             block("Training", training_of(run), first=False),
         ]
     )
+
+
+def kept(run: Run) -> str:
+    """The models that a run keeps because they did best, and by which number."""
+    if not run.kept:
+        return ""
+    known = [(f"step {each.step:,}", metric(each.select).form(each.number)) for each in run.kept]
+    cells = "".join(f"<div><dt>{text(step)}</dt><dd>{text(number)}</dd></div>" for step, number in known)
+    title = f"Best models kept, by {metric(run.kept[0].select).label}"
+    return f'<div class="card"><h3>{text(title)}</h3><dl>{cells}</dl></div>'
 
 
 def block(title: str, record: Record, first: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Generator
 from contextlib import closing, nullcontext
@@ -13,6 +12,7 @@ from typing import NamedTuple
 from sequencing.data.prefetch import prefetched
 from sequencing.data.sampling import Position
 from sequencing.distributed.joining import together
+from sequencing.kept_models import keep_best, keep_last, kept_at
 from sequencing.optim import is_plateau
 from sequencing.process import alone, interruptible
 from sequencing.records import json_line
@@ -167,12 +167,14 @@ def go_back(session: Session) -> None:
     session.save()
 
 
-def keep_model(session: Session, score: float) -> None:
-    """Write the model to RUN/models/STEP, and drop all but the last ones."""
-    settings, folder = session.config.train, session.folder / "models"
-    write_model_folder(folder / f"{session.step:09d}", session.model_folder(), {column(settings.select): score})
-    for old in sorted(folder.glob("[0-9]*"))[: -settings.keep_models]:
-        shutil.rmtree(old, ignore_errors=True)
+def keep_models(session: Session, number: float, score: list[float]) -> None:
+    """Keep the model of this validation, where models of the last ones or of the best ones are kept."""
+    settings, folder = session.config.train, session.folder
+    if settings.keep_models:
+        keep_last(folder, session.step, session.model_folder(), column(settings.select), number, settings.keep_models)
+    if settings.keep_best:
+        now = kept_at(folder, session.step, column(settings.select), number, score)
+        keep_best(folder, session.model_folder(), now, settings.keep_best)
 
 
 def log_training(session: Session) -> None:
@@ -218,8 +220,7 @@ def look(session: Session) -> None:
         else:
             session.worse += 1
             session.plateaus += is_plateau(session.worse, settings.schedule)
-        if settings.keep_models:
-            keep_model(session, number)
+        keep_models(session, number, score)
     record = {"kind": "dev", "step": session.step, "seconds": round(session.seconds, 2), **record, "best": better}
     session.progress.write(record)
     for name in session.logs.keys() - {"samples"}:

@@ -26,8 +26,8 @@ CONFIG = "config.json"
 
 FREE = {  # settings of [train] that may change between two starts of one run
     "steps", "epochs", "minutes", "patience", "validate_every", "validate_sentences", "validate_beam", "samples",
-    "log_every", "save_minutes", "keep", "keep_models", "trackers", "threads", "device", "bleu_tokenize", "select",
-    "guard", "recompute", "shard",
+    "log_every", "save_minutes", "keep", "keep_models", "keep_best", "trackers", "threads", "device", "bleu_tokenize",
+    "select", "guard", "recompute", "shard",
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from sequencing_np.errors import ConfigError, UsageError
 
 JOURNAL, LOCKS, NAME = "journal.jsonl", "locks", "search"
 MAY_CHANGE = {  # of [train], between two calls
-    "device", "threads", "samples", "log_every", "save_minutes", "keep", "keep_models", "tensorboard",
+    "device", "threads", "samples", "log_every", "save_minutes", "keep", "keep_models", "keep_best", "tensorboard",
 }  # fmt: skip
 
 
