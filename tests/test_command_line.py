@@ -164,6 +164,11 @@ def test_evaluate_refuses(said, run, tmp_path) -> None:
 def test_vocab_of_lines(said, tmp_path) -> None:
     assert said("vocab", "-", text=b"b a b\nc b a\n")[1] == ["b\t3", "a\t2", "c\t1"]
     assert said("vocab", "-", "--min-count", 2, "--size", 5, text=b"b a b\nc b a\n")[1] == ["b\t3"]
+    cased = "Öl öl ÖL A\na <2de> B\n".encode()
+    lowered = ["<2de>\t1", "öl\t3", "a\t2", "b\t1"]
+    assert said("vocab", "-", "--lower", "--tag", "<2de>", text=cased) == (0, lowered, "")
+    code, _, err = said("vocab", "-", "--lower", "--tag", "<2DE>", text=cased)
+    assert code == 2 and "write it as <2de>" in err
     characters = tmp_path / "characters.txt"
     data = write(tmp_path / "d.tsv", "x\tab", "y\tac")
     assert said("vocab", data, "--column", 2, "--level", "characters", "--output", characters) == (0, [], "")

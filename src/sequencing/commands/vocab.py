@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delimiter", metavar="D", help="with --level delimited: what stands between two tokens")
     parser.add_argument("--size", type=int, default=side.size, help=f"ids at most, special ones too ({side.size})")
     parser.add_argument("--min-count", type=int, default=1, metavar="N", help="leave rarer tokens out (default 1)")
+    parser.add_argument("--lower", action="store_true", help="read the text in lower case, as clean.lower makes it")
     parser.add_argument(
         "--tag", action="append", default=[], metavar="TAG", help="a text that is one token; repeatable"
     )
@@ -61,13 +62,18 @@ def run(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--column {arguments.column}: columns count from 1")
     if arguments.factor_separator is not None and not arguments.factors:
         raise UsageError("--factor-separator goes with --factors, and has no use without")
+    if capital := next((tag for tag in arguments.tag if arguments.lower and tag != tag.lower()), None):
+        raise UsageError(
+            f"--tag {capital}: no text has it with --lower; write it as {capital.lower()}, in the text too"
+        )
     try:
         side = side_of(arguments)
     except ConfigError as error:
         raise UsageError(f"--{error}") from None
     from sequencing.vocabularies import build_side
 
-    vocab = build_side(side, texts(arguments.files, arguments.column))
+    read = texts(arguments.files, arguments.column)
+    vocab = build_side(side, map(str.lower, read) if arguments.lower else read)
     if as_json:
         save_vocab(vocab, Path(arguments.output))
     else:
@@ -103,6 +109,7 @@ def import_file(arguments: argparse.Namespace, name: str) -> None:
         "--algorithm": arguments.algorithm != default.algorithm,
         "--size": arguments.size != default.size,
         "--min-count": arguments.min_count != default.min_count,
+        "--lower": arguments.lower,
         "--factors": arguments.factors != default.factors,
         "--factor-separator": arguments.factor_separator is not None,
     }
