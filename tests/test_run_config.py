@@ -15,6 +15,7 @@ from sequencing.loss import NORMALIZERS
 from sequencing.optim import OPTIMIZERS, SCHEDULES, TEACHER_RATES
 from sequencing.policy import OBJECTIVES
 from sequencing.precision import AUTO, PRECISIONS
+from sequencing.relaxed import RELAXED
 from sequencing.run_config import LEVELS, DataConfig, RunConfig, located, read_run_config, run_config, saved
 from sequencing.selection import METRICS
 from sequencing.train.guard import SPIKES, THEN
@@ -32,6 +33,7 @@ SAMPLES: dict[str, Any] = {  # the setting that names a row -> the table
     "train.select": METRICS,
     "train.schedule.type": SCHEDULES,
     "train.teacher.type": TEACHER_RATES,
+    "train.teacher.relaxed": RELAXED,
     "train.objective.type": OBJECTIVES,
     "train.precision": PRECISIONS | {AUTO: None},
     "train.guard.on_spike": SPIKES,
@@ -116,6 +118,8 @@ WRONG: dict[str, list[Any]] = {  # each field of a run's own sections: values of
     "train.teacher.rate": [-0.1, 1.1],
     "train.teacher.final": [-0.1, 1.1],
     "train.teacher.scale": [0, -1],
+    "train.teacher.relaxed": ["softest", ""],
+    "train.teacher.temperature": [0, -1.0],
     "train.average": [-0.1, 1.0],
     "train.validate_every": [0, -1],
     "train.validate_sentences": [0, -1],

@@ -137,7 +137,8 @@ class LookUpOp(nn.Module):
     Then an id is of mixed radix, the word first, and `factors` tells how many values each factor has.
 
     With `vectors` rows of numbers are read (see `sequencing_np.vectors`): they are multiplied with the table, of which
-    the rows for their numbers begin so much smaller that a vector comes out as large as a word does.
+    the rows for their numbers begin so much smaller that a vector comes out as large as a word does. So are weights of
+    all ids, which stand for a mixture of words.
     """
 
     def __init__(
@@ -164,7 +165,7 @@ class LookUpOp(nn.Module):
         return source if self.vectors else self.words(source)
 
     def forward(self, ids: Tensor) -> Tensor:  # (...) or (..., V) -> (..., E)
-        if self.vectors:
+        if self.vectors or ids.is_floating_point():
             with torch.autocast(ids.device.type, enabled=False):  # numbers that were measured stay in full
                 return self.dropout(ids.to(self.weight.dtype) @ self.weight)
         if not self.factors:

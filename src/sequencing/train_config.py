@@ -42,11 +42,16 @@ class SamplingConfig:
     scale: float = 10_000.0  # steps: the slope of linear, the time constant of exponential and inverse_sigmoid
     per_sentence: bool = False
     draw: bool = False  # draw the own word from the softmax; false: take the likeliest
+    relaxed: str = "none"  # a row of RELAXED in `sequencing.relaxed`: own words that are learnt through
+    temperature: float = 1.0  # of these: the lower, the nearer they are to one word
     two_passes: bool = False  # own words are those that follow the target's, found in a pass before: all at once
 
     def __post_init__(self) -> None:
         require(0 <= self.rate <= 1 and 0 <= self.final <= 1, f"rate {self.rate}, final {self.final}: must be 0 to 1")
         require(self.scale > 0, f"scale {self.scale}: must be above 0 steps")
+        require(self.temperature > 0, f"temperature {self.temperature}: must be above 0")
+        one_by_one = self.relaxed == "none" or not self.two_passes
+        require(one_by_one, f"relaxed {self.relaxed!r}: is of words that are said one by one; set two_passes = false")
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,15 @@ from sequencing.model import Model
 from sequencing.optim import teacher_rate
 from sequencing.precision import PRECISIONS
 from sequencing.profiling import part
+from sequencing.relaxed import RELAXED, RelaxedFeedBack
 from sequencing.train.session import Session
+from sequencing.train_config import SamplingConfig
 from sequencing_np.batch import Batch
 from sequencing_np.decode import dynamic_decode
-from sequencing_np.feedback import TrainingFeedBack
+from sequencing_np.feedback import FeedBack, TrainingFeedBack
 from sequencing_np.mixer import Drawing
 from sequencing_np.picking import Pick, Sampler, argmax, banned_ids
-from sequencing_np.state import Memory
+from sequencing_np.state import Memory, Output
 
 
 class Losses(NamedTuple):
@@ -53,7 +55,7 @@ def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Los
         if settings.teacher.two_passes and feedback.teacher_rate < 1:
             feedback = second_pass(model, batch, memory, feedback)
         with part("  decoder"):
-            output = dynamic_decode(Unspoken(decoder) if late else decoder, memory, feedback)
+            output = dynamic_decode(Unspoken(decoder) if late else decoder, memory, relaxed(settings.teacher, feedback))
         said = output.logits.reshape(passes, -1, output.logits.shape[-1])[:, places]
         last = decoder.head.output
         with part("  output layer and loss"):
@@ -62,6 +64,14 @@ def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Los
     if settings.coverage:
         whole = whole + settings.coverage * coverage_loss(output.alignment.float(), mask)
     return Losses(whole / passes, total / passes)
+
+
+def relaxed(settings: SamplingConfig, feedback: TrainingFeedBack) -> FeedBack[Output]:
+    """The same feedback; own words that are to be learnt through are read as mixtures."""
+    relax = RELAXED[settings.relaxed]
+    if relax is None or feedback.teacher_rate == 1:
+        return feedback
+    return RelaxedFeedBack(feedback, relax, settings.temperature, settings.draw)
 
 
 def second_pass(model: Model, batch: Batch, memory: Memory, first: TrainingFeedBack) -> TrainingFeedBack:

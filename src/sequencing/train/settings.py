@@ -11,6 +11,7 @@ from sequencing.optim import OPTIMIZERS, TEACHER_RATES, check_schedule
 from sequencing.policy import OBJECTIVES
 from sequencing.precision import check_precision
 from sequencing.records import write_json
+from sequencing.relaxed import RELAXED
 from sequencing.rewards import check_reward
 from sequencing.run_config import RunConfig, run_config, saved
 from sequencing.selection import check_select
@@ -38,6 +39,7 @@ def check_settings(config: RunConfig) -> None:
     choose(NORMALIZERS, train.normalize, "train.normalize")
     check_select(train.select)
     choose(TEACHER_RATES, train.teacher.type, "train.teacher.type")
+    choose(RELAXED, train.teacher.relaxed, "train.teacher.relaxed")
     check_objective(config)
     check_precision(train.precision)
     check_compile(train.compile)
