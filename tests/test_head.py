@@ -1,7 +1,12 @@
-"""head: copying against See et al. 2017, equation 9, in plain loops; what it does to a loss and to a training run."""
+"""head: copying against See et al. 2017, equation 9, in plain loops; what it does to a loss and to a training run.
 
+Mixtures of softmaxes against Yang et al. 2018, section 2.3, in the same way.
+"""
+
+import dataclasses
 import math
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +17,15 @@ from architectures import same
 from sequencing.head import Copy as UpperCopy
 from sequencing.loss import cross_entropy
 from sequencing.model import Model as TorchModel
+from sequencing.train.loop import train
 from sequencing_np.config import Origin
 from sequencing_np.errors import ConfigError, ModelError
-from sequencing_np.head import Copy
+from sequencing_np.head import MIXTURES, Copy
 from sequencing_np.model import CONFIGS, DECODERS, build_model, model_config
 from sequencing_np.state import Memory, State, select
 from sequencing_np.weights import nest
+from small_runs import records, small
+from test_train import same_run, train_until
 
 D, V, S, T = 5, 13, 7, 3  # hidden, vocabulary, source, target
 LENGTHS = (7, 2, 0)
@@ -231,3 +239,115 @@ def test_two_vocabularies_cannot_be_copied_between() -> None:
     build_model(copying(source_size=11, target_size=11), nest(weights))
     with pytest.raises(ModelError, match="copy: 11 source ids and 12 target ids"):
         build_model(copying(source_size=11, target_size=12), nest(weights))
+
+
+# --- mixtures of softmaxes ------------------------------------------------------------------------------------------
+
+
+def mixing_pair(name: str, row: str = "rnn", **settings: Any) -> Any:
+    """A model whose head mixes, on both floors, in float64 with random weights."""
+    values = {
+        "encoder": {"type": "rnn", "embedding_size": 7, "stack": {"size": 4}},
+        "decoder": {"type": row, "head": name, "head_size": 4, "embedding_size": 4, **settings},
+        "source_size": V,
+        "target_size": V,
+    }
+    native = TorchModel(model_config(values, Origin("test"))).double().eval()
+    with torch.no_grad():
+        for parameter in native.parameters():
+            parameter.normal_(0, 0.9, generator=torch.Generator().manual_seed(parameter.numel()))
+    return build_model(native.config, nest(native.weights())), native
+
+
+def mixed_by_hand(head: Any, x: np.ndarray, count: int) -> np.ndarray:  # (R, T, D) -> (R, T, V)
+    """The probabilities of Yang et al. 2018, section 2.3, in plain loops."""
+    parts = {name: part.detach().numpy() for name, part in head.named_parameters()}
+    result = np.zeros((*x.shape[:2], V))
+    for r, t in np.ndindex(*x.shape[:2]):
+        shares = np.exp(parts["shares.weight"] @ x[r, t] + parts["shares.bias"])
+        contexts = np.tanh(parts["contexts.weight"] @ x[r, t] + parts["contexts.bias"]).reshape(count, -1)
+        for share, context in zip(shares / shares.sum(), contexts, strict=True):
+            powers = np.exp(parts["output.weight"] @ context + parts["output.bias"])
+            result[r, t] += share * powers / powers.sum()
+    return result
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+@pytest.mark.parametrize("tied", [False, True])
+def test_softmaxes_are_mixed_as_by_hand(name: str, tied: bool) -> None:
+    """On both floors, and among some ids alone."""
+    below, above = mixing_pair(name, tie_embeddings=tied)
+    assert (above.decoder.head.output.weight is above.decoder.embedding.weight) == tied
+    x = np.random.default_rng(1).normal(0, 1, (2, T, above.decoder.readout.size))
+    wanted, ids = mixed_by_hand(above.decoder.head, x, MIXTURES[name]), np.array([2, 5, 12])
+    for decoder, given in ((below.decoder, x), (above.decoder, torch.tensor(x))):
+        said = decoder.head(given)
+        np.testing.assert_allclose(np.exp(decoder.arrays.host(said)), wanted, rtol=1e-9)
+        few = decoder.among(decoder.arrays.native(ids))(given)
+        np.testing.assert_allclose(np.exp(decoder.arrays.host(few)), wanted[..., ids], rtol=1e-9)
+
+
+def test_a_mixture_can_say_what_one_softmax_cannot() -> None:
+    """With vectors of one number, log-probabilities of places lie on a line; mixed ones do not (the bottleneck)."""
+    ranks = {}
+    for name in ("tanh", "mixture_4"):
+        _, above = mixing_pair(name, head_size=1)
+        x = torch.randn(1, 40, above.decoder.readout.size, generator=torch.Generator().manual_seed(2)).double()
+        said = torch.log_softmax(above.decoder.head(x)[0], dim=-1).detach()
+        ranks[name] = int(torch.linalg.matrix_rank(said - said.mean(dim=0), rtol=1e-6))
+    assert ranks["tanh"] <= 2 < ranks["mixture_4"], ranks
+
+
+@pytest.mark.parametrize("row", DECODERS)
+def test_the_gradient_of_a_mixture(row: str) -> None:
+    """Against finite differences through the whole decoder and the loss that overwrites its logits."""
+    _, model = mixing_pair("mixture_2", row)
+    assert not model.decoder.linear
+    given = Given()
+    tokens = torch.randint(4, V, (2, T), generator=torch.Generator().manual_seed(1))
+
+    def loss() -> torch.Tensor:
+        memory = model.encode(given.tokens[:2], given.mask[:2])
+        logits = model.decoder.step(tokens, model.decoder.start(memory))[0].logits
+        return cross_entropy(logits, tokens, torch.ones_like(tokens, dtype=torch.bool), 0.1)
+
+    head = dict(model.decoder.head.named_parameters())
+    for parameter, gradient in zip(head.values(), torch.autograd.grad(loss(), list(head.values())), strict=True):
+        way = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)).double()
+        ends = []
+        for size in (1e-6, -2e-6):
+            with torch.no_grad():
+                parameter += size * way
+                ends.append(float(loss()))
+        with torch.no_grad():
+            parameter += 1e-6 * way
+        assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(float((gradient * way).sum()), rel=1e-4, abs=1e-7)
+
+
+def test_extreme_logits_are_mixed_without_overflow() -> None:
+    below, above = mixing_pair("mixture_2")
+    x = np.full((1, 1, above.decoder.readout.size), 1e4)
+    for decoder, given in ((below.decoder, x), (above.decoder, torch.tensor(x))):
+        assert np.isfinite(decoder.arrays.host(decoder.head(given))).all()
+
+
+def test_a_head_of_another_number_is_refused() -> None:
+    _, above = mixing_pair("mixture_2")
+    decoder = dataclasses.replace(above.config.decoder, head="mixture_4")
+    with pytest.raises(ModelError, match="the head mixes 2 softmaxes, and the configuration says 4"):
+        build_model(dataclasses.replace(above.config, decoder=decoder), nest(above.weights()))
+
+
+def test_a_run_with_a_mixture(tmp_path: Path) -> None:
+    """With a teacher that mixes, and from its own answers, too; a stopped run goes on to the same bits."""
+    settings = ["model.decoder.head=mixture_2", "model.decoder.head_size=16", "train.steps=4"]
+    train(small(tmp_path / "data", *settings), tmp_path / "one")
+    train_until(small(tmp_path / "data", *settings), tmp_path / "two", 2)
+    train(small(tmp_path / "data", *settings), tmp_path / "two")
+    same_run(tmp_path / "two", tmp_path / "one")
+    train(small(tmp_path / "data", *settings, f"train.distill.teacher={tmp_path / 'one'}"), tmp_path / "taught")
+    own = ["train.objective.type=reinforce", "train.objective.cross_entropy=0.1", "train.objective.samples=2"]
+    train(small(tmp_path / "data", *settings, *own), tmp_path / "rewarded")
+    for name in ("taught", "rewarded"):
+        losses = [record["loss"] for record in records(tmp_path / name / "metrics.jsonl") if record["kind"] == "train"]
+        assert losses and np.isfinite(losses).all()

@@ -258,9 +258,10 @@ def test_factors_need_a_separator_and_a_level(tmp_path: Path) -> None:
 
 def test_z_loss_is_of_logits(tmp_path: Path) -> None:
     copying = ("vocab.joint=true", "model.decoder.copy=true")
-    checked(written(tmp_path), *copying)
-    with pytest.raises(ConfigError, match=r"train\.z_loss = 0\.1: a decoder that copies"):
-        checked(written(tmp_path), *copying, "train.z_loss=0.1")
+    for settings in (copying, ("model.decoder.head=mixture_2",)):
+        checked(written(tmp_path), *settings)
+        with pytest.raises(ConfigError, match=r"train\.z_loss = 0\.1: a decoder that copies or mixes"):
+            checked(written(tmp_path), *settings, "train.z_loss=0.1")
 
 
 def test_columns_are_of_the_source_and_of_the_data(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 A readout joins the previous word, the decoder's output and the context, and says what input feeding returns to the
 cells; a head turns the readout into logits; `Copy` lets a decoder repeat source tokens. A head of your own is any
-module with `before`, (R, T, D) to (R, T, F), and a linear map `output` from there to (R, T, V).
+module with `before`, (R, T, D) to (R, T, F), and a linear map `output` from there to (R, T, V). Those of MIXTURES have
+no linear map there; all their logits are held at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sequencing.layers import Linear, LookUpOp
+from sequencing.layers import Linear, LookUpOp, wide
 from sequencing_np.errors import ConfigError
-from sequencing_np.head import Heard, smallest_mass
+from sequencing_np.head import MIXTURES, Heard, smallest_mass
 from sequencing_np.state import Memory, Output, State
 
 
@@ -143,6 +145,40 @@ class ReluHead(nn.Module):
         return self.output(self.before(x))
 
 
+class Mixture(nn.Module):
+    """log sum_k pi_k softmax(W x_k + b): Yang et al. 2018, section 2.3; the numbers that make pi stand behind all x_k.
+
+    It is said as log-probabilities, as those of `Copy` are.
+    """
+
+    def __init__(self, count: int, inputs: int, outputs: int, table: nn.Parameter | None) -> None:
+        super().__init__()
+        layer = output_layer(inputs, outputs, table)
+        self.count, self.in_features = count, count * (inputs + 1)
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, x: Tensor) -> Tensor:  # (..., K (F + 1)) -> (..., V)
+        contexts, shares = x[..., : -self.count], x[..., -self.count :]
+        logits = functional.linear(contexts.unflatten(-1, (self.count, -1)), self.weight, self.bias)  # (..., K, V)
+        said = torch.log_softmax(wide(logits), dim=-1) + torch.log_softmax(wide(shares), dim=-1)[..., None]
+        return torch.logsumexp(said, dim=-2)
+
+
+class MixtureHead(nn.Module):
+    """K tanh layers, each before one of the K softmaxes that are mixed; their shares are a softmax of another layer."""
+
+    def __init__(self, inputs: int, size: int, outputs: int, table: nn.Parameter | None = None, *, count: int) -> None:
+        super().__init__()
+        self.contexts, self.shares = Linear(inputs, count * size), Linear(inputs, count)
+        self.output = Mixture(count, size, outputs, table)
+
+    def before(self, x: Tensor) -> Tensor:  # (R, T, D) -> (R, T, K (size + 1))
+        return torch.cat([torch.tanh(self.contexts(x)), self.shares(x)], dim=-1)
+
+    def forward(self, x: Tensor) -> Tensor:  # (R, T, D) -> (R, T, V)
+        return self.output(self.before(x))
+
+
 class Copy(nn.Module):
     """The mixture of writing and copying: See et al. 2017, equation 9; the gate reads what the head reads.
 
@@ -177,9 +213,15 @@ class Copy(nn.Module):
 class Speaking(nn.Module):
     """The half of a decoder that speaks: `head` and `copy` make words of what its own `listen` has heard."""
 
+    config: Any
     head: Any
     copy: Copy | None
     listen: Callable[[Tensor, State], tuple[Heard, State]]
+
+    @property
+    def linear(self) -> bool:
+        """Whether logits are a linear map, the head's `output`, of what its `before` makes, and nothing else."""
+        return self.copy is None and self.config.head not in MIXTURES
 
     def step(self, tokens: Tensor, state: State) -> tuple[Output, State]:  # (R, T), State -> Output, State
         heard, state = self.listen(tokens, state)
@@ -194,6 +236,8 @@ class Speaking(nn.Module):
 
     def among(self, ids: Tensor) -> Callable[[Tensor], Tensor]:  # (C,) -> (R, T, D) to (R, T, C)
         """The head for some ids alone."""
+        if self.config.head in MIXTURES:  # the sums of all ids are needed
+            return lambda x: self.head(x)[..., ids]
         output = self.head.output
         weight, bias = output.weight[ids], None if output.bias is None else output.bias[ids]
         return lambda x: functional.linear(self.head.before(x), weight, bias)
@@ -223,4 +267,9 @@ READOUTS: dict[str, Any] = {
     "context": ContextReadout,
     "luong": LuongReadout,
 }
-HEADS: dict[str, Any] = {"linear": LinearHead, "tanh": TanhHead, "relu": ReluHead}
+HEADS: dict[str, Any] = {
+    "linear": LinearHead,
+    "tanh": TanhHead,
+    "relu": ReluHead,
+    **{name: partial(MixtureHead, count=count) for name, count in MIXTURES.items()},
+}

@@ -36,9 +36,9 @@ class Teacher:
         decoder = self.model.decoder
         memory = self.model.encode(batch.source, batch.source_mask)
         feedback = TrainingFeedBack(batch.target, self.special)
-        output = dynamic_decode(decoder if decoder.copy else Unspoken(decoder), memory, feedback)
+        output = dynamic_decode(Unspoken(decoder) if decoder.linear else decoder, memory, feedback)
         features = output.logits.flatten(0, 1)[places]
-        if decoder.copy:
+        if not decoder.linear:
             return Taught(features, None, None, self.share, self.temperature)
         last = decoder.head.output
         return Taught(short(features), short(last.weight), short(last.bias), self.share, self.temperature)

@@ -7,6 +7,7 @@ cells; a head turns the readout into logits; `Copy` lets a decoder repeat source
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,6 +126,49 @@ class ReluHead:
         return self.output(self.before(x))
 
 
+class Mixture:
+    """log sum_k pi_k softmax(W x_k + b): Yang et al. 2018, section 2.3; the numbers that make pi stand behind all x_k.
+
+    It is said as log-probabilities, as those of `Copy` are.
+    """
+
+    def __init__(self, count: int, *, weight: np.ndarray, bias: np.ndarray) -> None:
+        self.count, self.words = count, Linear(weight=weight, bias=bias)
+
+    def rows(self, ids: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:  # (C,) -> (..., K (F + 1)) to (..., C)
+        """What it says of some ids; all are asked, as their sums are needed."""
+        return lambda x: self(x)[..., ids]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:  # (..., K (F + 1)) -> (..., V)
+        contexts, shares = x[..., : -self.count], x[..., -self.count :]
+        said = log_softmax(self.words(contexts.reshape(*shares.shape, -1)))  # (..., K, V)
+        said += log_softmax(shares)[..., None]
+        highest = said.max(axis=-2)
+        return highest + np.log(np.exp(said - highest[..., None, :]).sum(axis=-2))
+
+
+class MixtureHead:
+    """K tanh layers, each before one of the K softmaxes that are mixed; their shares are a softmax of another layer."""
+
+    def __init__(self, count: int, *, contexts: Weights, shares: Weights, output: Weights) -> None:
+        self.contexts, self.shares = Linear(**contexts), Linear(**shares)
+        self.output = Mixture(count, **output)
+        found = self.shares.weight.shape[1]
+        require(found == count, f"the head mixes {found} softmaxes, and the configuration says {count}")
+
+    def before(self, x: np.ndarray) -> np.ndarray:  # (R, T, D) -> (R, T, K (size + 1))
+        return np.concatenate([np.tanh(self.contexts(x)), self.shares(x)], axis=-1)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:  # (R, T, D) -> (R, T, V)
+        return self.output(self.before(x))
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:  # (..., V) -> (..., V)
+    """Log-probabilities, of the largest logits too."""
+    highest = logits.max(axis=-1, keepdims=True)
+    return logits - (highest + np.log(np.exp(logits - highest).sum(axis=-1, keepdims=True)))
+
+
 class Copy:
     """The mixture of writing and copying: See et al. 2017, equation 9; the gate reads what the head reads.
 
@@ -139,8 +183,7 @@ class Copy:
     def __call__(self, hidden: np.ndarray, logits: np.ndarray, alignment: np.ndarray, memory: Memory) -> np.ndarray:
         # (R, T, D), (R, T, V), (R, T, S), Memory -> (R, T, V)
         tokens, gate = memory.tokens, self.gate(hidden)
-        highest = logits.max(axis=-1, keepdims=True)
-        spoken = logits - (highest + np.log(np.exp(logits - highest).sum(axis=-1, keepdims=True)))
+        spoken = log_softmax(logits)
         spoken -= np.logaddexp(0, -gate)  # log g
         spoken, alignment, gate = (x.reshape(len(tokens), -1, x.shape[-1]) for x in (spoken, alignment, gate))
         equal = tokens[:, :, None] == tokens[:, None]  # (B, S, S)
@@ -212,4 +255,11 @@ READOUTS: dict[str, Any] = {
     "context": ContextReadout,
     "luong": LuongReadout,
 }
-HEADS: dict[str, Any] = {"linear": LinearHead, "tanh": TanhHead, "relu": ReluHead}
+MIXTURES = {"mixture_2": 2, "mixture_4": 4, "mixture_8": 8}
+"""Heads that mix softmaxes, and how many: what they say is no linear map of what their last matrix reads."""
+HEADS: dict[str, Any] = {
+    "linear": LinearHead,
+    "tanh": TanhHead,
+    "relu": ReluHead,
+    **{name: partial(MixtureHead, count) for name, count in MIXTURES.items()},
+}

@@ -45,7 +45,7 @@ def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Los
     wanted = Wanted(ids, settings.label_smoothing, settings.r_drop / 2, z_loss=settings.z_loss)
     low, feedback, decoder = PRECISIONS[session.precision], teacher(session, batch, coins), model.decoder
     stepwise = feedback.teacher_rate < 1 and not settings.teacher.two_passes
-    late = not stepwise and not decoder.copy  # nobody asks for the logits before the loss does
+    late = not stepwise and decoder.linear  # nobody asks for the logits before the loss does
     with torch.autocast(mask.device.type, low, enabled=low is not None):
         if session.teacher:
             with part("  teacher"):

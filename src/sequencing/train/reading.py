@@ -78,10 +78,10 @@ FEW = 64  # rows that are read at once
 
 
 class Said:
-    """What the decoder makes of all rows before its last matrix; with copying, its logits."""
+    """What the decoder makes of all rows before its last matrix; with copying or mixtures, its logits."""
 
     def __init__(self, decoder: Any, memory: Memory, read: Read, special: Special) -> None:
-        self.decoder, self.late = decoder, not decoder.copy
+        self.decoder, self.late = decoder, decoder.linear
         rows, width = read.ids.shape[0] * read.ids.shape[1], read.ids.shape[2]
         ids, lengths = read.ids.reshape(rows, width), read.real.reshape(rows, width).sum(axis=1)
         sentences = np.repeat(np.arange(len(read.ids)), read.ids.shape[1])

@@ -21,6 +21,7 @@ from sequencing.train.trackers import check_trackers
 from sequencing.train_config import TrainConfig
 from sequencing_np.config import Origin, changes, choose, read_json
 from sequencing_np.errors import ConfigError, UsageError
+from sequencing_np.head import MIXTURES
 from sequencing_np.writing import sweep
 
 CONFIG = "config.json"
@@ -53,9 +54,10 @@ def check_settings(config: RunConfig) -> None:
         raise ConfigError("model.decoder.copy: the source is vectors, which no text can repeat; set copy = false")
     if config.model.copies and not config.vocab.joint:
         raise ConfigError("model.decoder.copy: source and target must share their ids; set vocab.joint = true")
-    if config.model.copies and train.z_loss:
+    if (config.model.copies or config.model.decoder.head in MIXTURES) and train.z_loss:
         raise ConfigError(
-            f"train.z_loss = {train.z_loss}: a decoder that copies says probabilities, whose Z is 1; set z_loss = 0"
+            f"train.z_loss = {train.z_loss}: a decoder that copies or mixes says probabilities, whose Z is 1; set "
+            "z_loss = 0"
         )
     if not (train.steps or train.epochs or train.minutes or (train.patience and config.data.dev)):
         raise ConfigError("training would never end: set train.steps, train.epochs, train.minutes or train.patience")
