@@ -31,6 +31,26 @@ def test_linear_and_look_up() -> None:
     same(table(torch.tensor(ids)).detach(), table.weight.detach().numpy()[ids], 0)
 
 
+@pytest.mark.parametrize("rows", range(1, 9))
+@pytest.mark.parametrize("shape", [(31, 17), (17, 31), (2, 1)])
+def test_few_rows_and_many(rows: int, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows are multiplied one by one, of large matrices fewer: whichever, the product is the same."""
+    weight, bias, x = normal(*shape), normal(shape[0]), normal(rows, 1, shape[1])
+    for large in (0, 1 << 22):
+        monkeypatch.setattr(ground, "LARGE", large)
+        linear = ground.Linear(weight=weight, bias=bias)
+        for way in (x, x[:, 0], x[None, :, 0]):
+            same(linear(way), way @ weight.T + bias)
+
+
+@pytest.mark.parametrize("rows", [1, ground.STRIP - 1, ground.STRIP, 2 * ground.STRIP + 3])
+def test_a_matrix_is_turned_by_strips(rows: int) -> None:
+    for weight in (normal(rows, 5), normal(5, rows).T, normal(2 * rows, 5)[::2]):
+        found = ground.turned(weight)
+        same(found, weight.T, 0)
+        assert found.flags.c_contiguous
+
+
 @pytest.mark.parametrize("sizes", [(7,), (7, 2), (7, 3, 2), (5, 4, 1, 3)])
 def test_look_up_of_factors_adds_a_row_of_each_table(sizes: tuple[int, ...]) -> None:
     native = upper.LookUpOp(sizes[0], 3, factors=sizes[1:]).double()
@@ -96,6 +116,13 @@ def test_layer_norm(scale: float) -> None:
     before = x.copy()
     same(ground.LayerNorm(**weights)(x), native(torch.tensor(x)).detach())
     same(x, before, 0)
+
+
+def test_layer_norm_of_a_row_alone() -> None:
+    norm, x = ground.LayerNorm(weight=normal(13), bias=normal(13)), normal(3, 2, 13)
+    alone = [[norm(row[None, None])[0, 0] for row in rows] for rows in x]
+    same(np.array(alone), norm(x))
+    same(norm(x[0, 0]), norm(x)[0, 0])
 
 
 @given(st.lists(st.floats(-1e300, 1e300), min_size=1))

