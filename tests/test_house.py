@@ -70,7 +70,8 @@ class Import(NamedTuple):
 
 
 def imports(name: str, path: Path) -> Iterator[Import]:
-    """All imports in a file, also those inside functions, under TYPE_CHECKING and through import_module("…")."""
+    """All imports in a file, also those inside functions, under TYPE_CHECKING and through import_module("…")
+    or later("…", …)."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
@@ -81,7 +82,7 @@ def imports(name: str, path: Path) -> Iterator[Import]:
             origin = ".".join(head + ([node.module] if node.module else []))
             for alias in node.names:
                 yield Import(f"{origin}.{alias.name}", place(path, node))
-        elif isinstance(node, ast.Call) and called(node) in {"import_module", "__import__"} and node.args:
+        elif isinstance(node, ast.Call) and called(node) in {"import_module", "__import__", "later"} and node.args:
             argument = node.args[0]
             if isinstance(argument, ast.Constant) and not str(argument.value).startswith("."):
                 yield Import(str(argument.value), place(path, node))

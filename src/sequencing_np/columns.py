@@ -11,10 +11,9 @@ from typing import Any, Self
 from sequencing_np.delimited import Vocab
 from sequencing_np.errors import DataError
 from sequencing_np.factors import FactoredVocab
+from sequencing_np.later import later
 from sequencing_np.special import END, FORMAT, Vocabulary, check_kind
 from sequencing_np.subwords import Subwords
-from sequencing_np.tokenizers.huggingface_vocab import HuggingFaceVocab
-from sequencing_np.tokenizers.sentencepiece_vocab import SentencePieceVocab
 from sequencing_np.unigram import Unigram
 
 SINGLE: dict[str, type[Vocabulary]] = {  # the vocabularies of one text: what columns can be made of
@@ -22,8 +21,8 @@ SINGLE: dict[str, type[Vocabulary]] = {  # the vocabularies of one text: what co
     "factored": FactoredVocab,
     "subword": Subwords,
     "unigram": Unigram,
-    "sentencepiece": SentencePieceVocab,
-    "huggingface": HuggingFaceVocab,
+    "sentencepiece": later("sequencing_np.tokenizers.sentencepiece_vocab", "SentencePieceVocab"),
+    "huggingface": later("sequencing_np.tokenizers.huggingface_vocab", "HuggingFaceVocab"),
 }
 TAB = "\t"
 KEYS = ("format", "kind", "columns", "each")

@@ -2,16 +2,15 @@
 
 A key that no field has is an error that names the nearest one; a value of another type is an error that
 shows it as it was read; where the text came from a file, the error names the line. What the fields mean
-is said by the dataclasses themselves, in the modules they belong to; this module knows none of them.
+is said by the dataclasses themselves, in the modules they belong to; this module knows none of them. Who runs a model
+reads no TOML and makes no mistakes, as a rule: what serves these alone is imported where it is used.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import re
-import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -59,6 +58,8 @@ def line_of(text: str, path: tuple[str, ...]) -> int:
 
 def nearest(name: str, names: typing.Iterable[str]) -> str:
     """The words that help after an unknown name: the nearest known one, and all of them."""
+    import difflib
+
     known = sorted(names)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
@@ -159,6 +160,8 @@ def require(condition: bool, message: str) -> None:
 
 def read_toml(path: str | Path) -> tuple[dict[str, Any], Origin]:
     """The tables of a TOML file and their origin; ConfigError names file and line of a mistake."""
+    import tomllib
+
     text = read_text(Path(path))
     try:
         return shallow(tomllib.loads(text), str(path)), Origin(str(path), text)
@@ -259,6 +262,8 @@ def override(values: dict[str, Any], settings: typing.Iterable[str]) -> dict[str
 
 def parse_setting(text: str) -> Any:
     """A value as TOML would read it; what is no TOML value is taken as a text."""
+    import tomllib
+
     try:
         values = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:

@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import IO
@@ -66,5 +65,7 @@ def exchange(one: Path, other: Path) -> bool:
 
 def remove(path: Path) -> None:
     """Delete a folder, if there is one."""
+    import shutil  # not for who only reads
+
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)

@@ -7,7 +7,6 @@ Which library runs the model is not known here.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -145,6 +144,8 @@ def copy_model_folder(folder: Path, target: Path, changes: Sequence[Callable[[Pa
 
     `changes` write other files into the copy before it is put there.
     """
+    import shutil  # not for who only reads
+
     manifest = check_manifest(folder)
     if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise ModelError(f"{target}: exists and is no model folder; give a new or empty folder")

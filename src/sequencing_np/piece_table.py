@@ -32,29 +32,21 @@ class PieceTable:
         self.tokens = place(tokens, special)
         self.pattern, self.tags = tag_pattern(tags, SPACE), tuple(tags)
         self.ids: dict[str, int] = {}  # by the text of a piece, with a space where the token has U+2581
-        self.tag_ids: dict[str, int] = {}
-        self.byte_ids = [0] * 256
-        self.bytes = [b""] * len(self.tokens)
-        self.bytes[special.unk] = UNKNOWN.encode()
-        missing = set(BYTES)
+        apart: dict[str, int] = dict.fromkeys([*BYTES, *tags], -1)
         for token_id, token in enumerate(self.tokens):
             if token is None:
                 continue
-            if token in BYTES:
-                missing.remove(token)
-                self.byte_ids[BYTES[token]] = token_id
-                self.bytes[token_id] = bytes([BYTES[token]])
+            if token in apart:
+                apart[token] = token_id
                 continue
-            if token in self.tags:
-                self.tag_ids[token], self.bytes[token_id] = token_id, token.encode()
-                continue
-            if " " in token or SPACE in token[1:]:
+            if " " in token or token.rfind(SPACE) > 0:
                 raise DataError(f"id {token_id}: the token {token!r} holds a space that is not U+2581 at its start")
-            text = token.replace(SPACE, " ")
-            self.ids[text] = token_id
-            self.bytes[token_id] = text.encode()
-        if missing:
-            raise DataError(f"the byte token {min(missing)} is missing; all 256 from <0x00> to <0xFF> must be there")
+            self.ids[token.replace(SPACE, " ")] = token_id
+        self.byte_ids = [apart.pop(token) for token in BYTES]
+        if -1 in self.byte_ids:
+            missing = min(token for token, byte in BYTES.items() if self.byte_ids[byte] < 0)
+            raise DataError(f"the byte token {missing} is missing; all 256 from <0x00> to <0xFF> must be there")
+        self.tag_ids = {tag: token_id for tag, token_id in apart.items() if token_id >= 0}
         for tag in self.tags:
             if tag not in self.tag_ids:
                 raise DataError(f"the tag {tag!r} has no id of its own; it must be one of the tokens, and no byte")
@@ -91,8 +83,16 @@ class PieceTable:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids before the first EOS; bytes that are no UTF-8 become U+FFFD."""
-        pieces = [self.bytes[token_id] for token_id in content(ids, self.special, len(self.tokens))]
+        pieces = [self.bytes_of(self.tokens[token_id]) for token_id in content(ids, self.special, len(self.tokens))]
         return b"".join(pieces).decode("utf-8", "replace").removeprefix(" ")
+
+    def bytes_of(self, token: str | None) -> bytes:
+        """What a token stands for in a text; None is UNK."""
+        if token is None:
+            return UNKNOWN.encode()
+        if token in BYTES:
+            return bytes([BYTES[token]])
+        return (token if token in self.tag_ids else token.replace(SPACE, " ")).encode()
 
     def settled(self, ids: Iterable[int]) -> str:
         """How the text begins whatever ids follow."""

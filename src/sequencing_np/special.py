@@ -123,6 +123,8 @@ def place(ordinary: Sequence[str], special: Special) -> list[str | None]:
     held = set(special)
     rest = iter(ordinary)
     tokens = [None if token_id in held else next(rest) for token_id in range(size)]
+    if are_tokens(ordinary):
+        return tokens
     first: dict[str, int] = {}
     for token_id, token in enumerate(tokens):
         if token_id not in held:
@@ -130,6 +132,15 @@ def place(ordinary: Sequence[str], special: Special) -> list[str | None]:
             if earlier != token_id:
                 raise DataError(f"id {token_id}: the token {token!r} is a duplicate, it has id {earlier} already")
     return tokens
+
+
+def are_tokens(texts: Sequence[str]) -> bool:
+    """Whether check_token takes them all and they differ, asked of all at once: a vocabulary has many."""
+    try:
+        "".join(texts).encode()
+        return "" not in (different := set(texts)) and len(different) == len(texts)
+    except (TypeError, UnicodeEncodeError):
+        return False
 
 
 def content(ids: Iterable[int], special: Special, size: int) -> Iterator[int]:
@@ -175,9 +186,9 @@ def parse(document: Mapping[str, Any], kind: str, keys: Iterable[str]) -> Parsed
         raise DataError(f"'tags' is of type {type(tags).__name__}; it must be the list of all tags")
     special = Special(**ids)
     check_special(special, len(tokens))
-    for token_id, token in enumerate(tokens):
-        if token is None and token_id not in special:
+    empty = {token_id for token_id, token in enumerate(tokens) if token is None}
+    for token_id in sorted(empty.symmetric_difference(special)):
+        if token_id in empty:
             raise DataError(f"id {token_id}: a gap; only special ids ({', '.join(map(str, special))}) have no token")
-        if token is not None and token_id in special:
-            raise DataError(f"id {token_id}: the token {token!r} stands at a special id, where null must stand")
+        raise DataError(f"id {token_id}: the token {tokens[token_id]!r} stands at a special id, where null must stand")
     return Parsed([token for token in tokens if token is not None], special, tags)
