@@ -35,6 +35,7 @@ from sequencing_np.head import HEADS, READOUTS
 from sequencing_np.layers import ACTIVATIONS, NORMS
 from sequencing_np.model import CONFIGS, DECODERS, ENCODERS, ModelConfig, build_model, model_config
 from sequencing_np.positions import POSITIONS
+from sequencing_np.residuals import COMBINERS
 from sequencing_np.self_attention_decoder import MIXERS
 from sequencing_np.special import Special
 from sequencing_np.state import Memory
@@ -55,6 +56,7 @@ TABLES: dict[str, Any] = {
     "norm": NORMS,
     "positions": POSITIONS,
     "mixer": [turn for row in list(MIXERS)[1:] for turn in ("self_attention", row)],  # only it takes all positions
+    "residual_combiner": COMBINERS,
 }
 ROUNDS = int(os.environ.get("SEQUENCING_ROUNDS", "2"))  # architectures for each encoder x decoder
 PAIRS = list(itertools.product(ENCODERS, DECODERS))

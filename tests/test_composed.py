@@ -33,11 +33,12 @@ SPECIAL = Special(0, 1, 2, END)
 PARTS: dict[str, dict[str, Any]] = {
     "rnn": {"stack": {"size": 7}},
     "bidirectional_rnn": {"stack": {"size": 3, "layers": 2}},
+    "alternating_rnn": {"stack": {"size": 7, "layers": 2}},
     "self_attention": {"blocks": {"layers": 1, "heads": 1, "feed_forward_size": 3}},
     "convolutional": {"size": 3, "layers": 2},
     "pooling": {},
 }
-WIDTHS = {"rnn": 7, "bidirectional_rnn": 6, "self_attention": E, "convolutional": E, "pooling": E}
+WIDTHS = {"rnn": 7, "bidirectional_rnn": 6, "alternating_rnn": 7, "self_attention": E, "convolutional": E, "pooling": E}
 
 
 def whole(encoder: dict[str, Any], attention: str = "parallel") -> ModelConfig:

@@ -23,6 +23,7 @@ import sequencing.head
 import sequencing.layers
 import sequencing.model
 import sequencing.positions
+import sequencing.residuals
 import sequencing.self_attention_decoder
 import sequencing_np
 import sequencing_np.attention
@@ -34,6 +35,7 @@ import sequencing_np.head
 import sequencing_np.layers
 import sequencing_np.model
 import sequencing_np.positions
+import sequencing_np.residuals
 import sequencing_np.self_attention_decoder
 from pages import DOCS, fences, run_page
 from sequencing.__main__ import main
@@ -231,7 +233,8 @@ def test_modules_are_imported_before_the_command_runs(here: Path, capsys: Any) -
 
 TABLES = {
     "ENCODERS": "model", "DECODERS": "model", "ATTENTIONS": "attention", "EACH": "attention_scores",
-    "READERS": "composed", "CELLS": "cells", "BRIDGES": "bridge", "READOUTS": "head", "HEADS": "head",
+    "READERS": "composed", "CELLS": "cells", "COMBINERS": "residuals", "BRIDGES": "bridge",
+    "READOUTS": "head", "HEADS": "head",
     "POSITIONS": "positions", "NORMS": "layers", "ACTIVATIONS": "layers", "MIXERS": "self_attention_decoder",
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""rnn: stacks and encoders against PyTorch's own over packed sequences; norm, projection, residual, bridges by hand."""
+"""rnn: stacks and encoders against PyTorch's own over packed sequences; what follows a cell and bridges by hand."""
 
 import copy
 from typing import Any
@@ -12,11 +12,13 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from architectures import SPECIAL, same
 from sequencing.model import ENCODERS
 from sequencing.model import Model as TorchModel
+from sequencing.residuals import HighwayCombiner
 from sequencing_np.bridge import BRIDGES, BridgeSizes
 from sequencing_np.cells import CELLS
 from sequencing_np.config import Origin
 from sequencing_np.errors import ConfigError, ModelError
 from sequencing_np.model import build_model, model_config
+from sequencing_np.residuals import COMBINERS
 from sequencing_np.rnn import RNNEncoderConfig, StackConfig
 from sequencing_np.state import Memory, MemorySizes
 from sequencing_np.weights import nest
@@ -136,6 +138,110 @@ def test_what_follows_a_cell(way: str, option: str) -> None:
         same(model.encode(IDS, MASK).values, x * MASK[..., None])
 
 
+def joined(combiner: str, gate: np.ndarray | None, outputs: np.ndarray, carried: list[np.ndarray]) -> np.ndarray:
+    """What google/seq2seq's ExtendedMultiRNNCell makes of an output and the inputs it combines; and highways."""
+    if combiner == "concat":
+        return np.concatenate([outputs, carried[-1]], axis=2)
+    carried = [x for x in carried if x.shape[2] == outputs.shape[2]]
+    if not carried:
+        return outputs
+    mean = np.mean(carried, axis=0)
+    if combiner == "highway":
+        assert gate is not None
+        share = 1 / (1 + np.exp(-gate))
+        return share * outputs + (1 - share) * mean
+    return outputs + (mean if combiner == "mean" else np.sum(carried, axis=0))
+
+
+@pytest.mark.parametrize("alike", [False, True])
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("combiner", COMBINERS)
+@pytest.mark.parametrize("way", ["rnn", "bidirectional_rnn"])
+def test_layers_that_are_joined(way: str, combiner: str, dense: bool, alike: bool) -> None:
+    """Three layers, each with its formula; words are as wide as what a layer says, or not."""
+    sides = ["cell"] if way == "rnn" else ["left_to_right", "right_to_left"]
+    options = {"residual": True, "residual_combiner": combiner, "residual_dense": dense}
+    encoder = {"type": way, "stack": {"size": H, "layers": 3, **options}}
+    ground, upper = models({**encoder, "embedding_size": len(sides) * H if alike else E})
+    weights, inputs = upper.weights(), [np.asarray(ground.encoder.embedding(IDS))]
+    for layer in range(3):
+        place = f"encoder.layers.{layer}" if way != "rnn" else f"encoder.stack.layers.{layer}"
+        outputs = np.concatenate([gru(weights, f"{place}.{side}", inputs[-1]) for side in sides], axis=2)
+        gate, name = None, f"{place}.end.combiner.gate"
+        if f"{name}.weight" in weights:
+            gate = inputs[-1] @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+        inputs.append(joined(combiner, gate, outputs, inputs if dense else inputs[-1:]))
+    for model in (ground, upper):
+        same(model.encode(IDS, MASK).values, inputs[-1] * MASK[..., None])
+        assert model.encoder.sizes.values == inputs[-1].shape[2]
+
+
+def test_concatenated_is_dense() -> None:
+    """The last input holds every layer's own: google/seq2seq's dense form repeats them, which adds no function."""
+    stack = {"size": H, "layers": 3, "residual": True, "residual_combiner": "concat"}
+    said = [models({"type": "rnn", "stack": {**stack, "residual_dense": dense}})[0] for dense in (False, True)]
+    same(*(model.encode(IDS, MASK) for model in said))
+    assert said[0].encoder.sizes.values == E + 3 * H
+
+
+def test_how_a_highway_begins() -> None:
+    """More is carried than changed: a bias of -1."""
+    torch.manual_seed(0)
+    gate = HighwayCombiner(64, [192, 64]).gate
+    assert gate is not None and (gate.bias == -1).all()
+    limit = (6 / 128) ** 0.5
+    assert 0.99 * limit < float(gate.weight.detach().abs().max()) <= limit
+    assert HighwayCombiner(64, [192]).gate is None
+
+
+def test_gates_that_do_not_fit() -> None:
+    stack = {"size": H, "layers": 2, "residual": True, "residual_combiner": "highway"}
+    ground, upper = models({"type": "rnn", "stack": stack})
+    weights, gate = upper.weights(), "encoder.stack.layers.{}.end.combiner.gate"
+    narrow = {**weights, f"{gate.format(1)}.weight": np.zeros((1, H)), f"{gate.format(1)}.bias": np.zeros(1)}
+    with pytest.raises(ModelError, match="a gate of width 1 for a layer of 7"):
+        build_model(ground.config, nest(narrow))
+    more = {**weights, f"{gate.format(0)}.weight": np.zeros((H, E)), f"{gate.format(0)}.bias": np.zeros(H)}
+    with pytest.raises(ModelError, match="a gate where the widths of layers have none"):
+        build_model(ground.config, nest(more))
+    _, plain = models({"type": "rnn", "stack": {**stack, "residual": False}})
+    with pytest.raises(ModelError, match=r"stack\.residual contradict"):
+        build_model(plain.config, nest(weights))
+
+
+def test_a_stack_that_says_what_it_reads_is_not_fed() -> None:
+    stack = {"size": H, "residual": True, "residual_combiner": "concat"}
+    with pytest.raises(ConfigError, match=r"input_feeding: .*'concat'.* set decoder\.input_feeding = false"):
+        models({"type": "rnn"}, {"stack": stack, "input_feeding": True})
+    models({"type": "rnn"}, {"stack": {**stack, "residual_combiner": "mean"}, "input_feeding": True})
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_directions_that_alternate(layers: int) -> None:
+    """Zhou et al. 2016: PyTorch's LSTM over each sentence alone, which is turned round before every further layer."""
+    dense = {"residual": True, "residual_combiner": "mean", "residual_dense": True} if layers == 3 else {}
+    stack = {"cell": "lstm", "size": E, "layers": layers, **dense}
+    ground, upper = models({"type": "alternating_rnn", "stack": stack})
+    own = dict(upper.encoder.stack.named_parameters())
+    cells = [nn.LSTM(E, E, batch_first=True).double().requires_grad_(False) for _ in range(layers)]
+    for layer, cell in enumerate(cells):
+        cell.load_state_dict({name: own[f"layers.{layer}.cell.{name}"] for name in cell.state_dict()})
+    for row, length in enumerate(LENGTHS):
+        inputs = [upper.encoder.embedding(torch.tensor(IDS[row : row + 1, :length]))]
+        for layer, cell in enumerate(cells):
+            x = inputs[-1].flip(1) if layer % 2 else inputs[-1]
+            outputs, (end, _) = cell(x)
+            outputs = outputs.flip(1) if layer % 2 else outputs
+            inputs.append(outputs + torch.stack(inputs).mean(0) if dense else outputs)
+        for model in (ground, upper):
+            memory = model.encode(IDS, MASK)
+            same(memory.values[row, :length], inputs[-1][0])
+            assert not np.asarray(memory.values[row, length:]).any()
+            same(memory.summary[row], inputs[-1][0, 0 if layers % 2 == 0 else -1])
+            if not dense:
+                same(memory.summary[row], end[0, 0])
+
+
 def gru(weights: dict[str, np.ndarray], place: str, x: np.ndarray) -> np.ndarray:  # (B, S, D) -> (B, S, H)
     """A GRU token by token, backwards where its name says so."""
     w, u, b, c = (weights[f"{place}.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
@@ -199,7 +305,15 @@ def test_a_memory_is_masked_with_zeros() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"cell": "grru"}, {"size": 0}, {"layers": 0}, {"projection": -1}, {"input_dropout": 1.0}]
+    "wrong",
+    [
+        {"cell": "grru"},
+        {"size": 0},
+        {"layers": 0},
+        {"projection": -1},
+        {"input_dropout": 1.0},
+        {"residual_combiner": "sum"},
+    ],
 )
 def test_stacks_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
@@ -207,10 +321,11 @@ def test_stacks_that_cannot_be(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("way", ["rnn", "bidirectional_rnn"])
+@pytest.mark.parametrize("way", ["rnn", "bidirectional_rnn", "alternating_rnn"])
 def test_one_hot_words(way: str, cell: str) -> None:
     """As an encoder that reads words as real one-hot vectors through its input matrices."""
-    sides = ["stack.layers.0.cell"] if way == "rnn" else ["layers.0.left_to_right", "layers.0.right_to_left"]
+    both = way == "bidirectional_rnn"
+    sides = ["layers.0.left_to_right", "layers.0.right_to_left"] if both else ["stack.layers.0.cell"]
     stack = {"cell": cell, "size": H, "layers": 2}
     width = len(sides) * CELLS[cell].gates * H
     ground, upper = models({"type": way, "stack": stack, "one_hot": True, "embedding_size": width})
@@ -232,7 +347,7 @@ def test_one_hot_words(way: str, cell: str) -> None:
 
 
 def test_one_hot_words_of_another_width() -> None:
-    for way, width in (("rnn", 21), ("bidirectional_rnn", 42)):
+    for way, width in (("rnn", 21), ("bidirectional_rnn", 42), ("alternating_rnn", 21)):
         with pytest.raises(ConfigError, match=rf"one_hot: .* set encoder\.embedding_size = {width}"):
             models({"type": way, "stack": {"size": H}, "one_hot": True})
         config = RNNEncoderConfig(way, width, stack=StackConfig(size=H), one_hot=True)

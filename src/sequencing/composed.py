@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sequencing.cnn import ConvolutionalEncoder
 from sequencing.layers import Dropout, Linear, LookUpOp
 from sequencing.pooling import PoolingEncoder
-from sequencing.rnn import StackBidirectionalRNNEncoder, StackRNNEncoder
+from sequencing.rnn import AlternatingRNNEncoder, StackBidirectionalRNNEncoder, StackRNNEncoder
 from sequencing.self_attention import SelfAttentionEncoder
 from sequencing_np.composed import (
     CharacterWordEncoderConfig,
@@ -31,6 +31,7 @@ from sequencing_np.state import Memory, MemorySizes
 READERS: dict[str, Any] = {
     "rnn": StackRNNEncoder,
     "bidirectional_rnn": StackBidirectionalRNNEncoder,
+    "alternating_rnn": AlternatingRNNEncoder,
     "self_attention": SelfAttentionEncoder,
     "convolutional": ConvolutionalEncoder,
     "pooling": PoolingEncoder,

@@ -18,6 +18,7 @@ from sequencing.layers import Dropout, LookUpOp
 from sequencing.rnn import RecurrentStack
 from sequencing_np.bridge import BridgeSizes
 from sequencing_np.head import Heard
+from sequencing_np.rnn import widths
 from sequencing_np.rnn_decoder import RNNDecoderConfig
 from sequencing_np.state import Memory, MemorySizes, State
 
@@ -36,7 +37,7 @@ class AttentionRNNDecoder(Speaking):
         cell = config.stack
         bridge_sizes = BridgeSizes(sizes.summary, cell.size, cell.layers, CELLS[cell.cell].count)
         self.bridge = BRIDGES[config.bridge](bridge_sizes)
-        output = cell.projection or cell.size
+        output = widths(cell, config.embedding_size)[-1]
         self.attention = ATTENTIONS[config.attention.type](config.attention, output, sizes)
         context = self.attention.context_size
         self.readout = READOUTS[config.readout](config.embedding_size, output, context, config.readout_size)

@@ -40,7 +40,7 @@ _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
                          "MultiHeadAttention", "CoverageAttention", "SummaryAttention"),
     "several_memories": ("ParallelAttention", "AvAttention", "HierarchicalAttention", "GatedAttention"),
     "attention": ("ATTENTIONS",),
-    "rnn": ("StackRNNEncoder", "StackBidirectionalRNNEncoder"),
+    "rnn": ("StackRNNEncoder", "StackBidirectionalRNNEncoder", "AlternatingRNNEncoder"),
     "rnn_decoder": ("AttentionRNNDecoder",),
     "fixed_vector": ("FixedVectorDecoder",),
     "self_attention": ("SelfAttentionEncoder",),

@@ -17,7 +17,12 @@ from sequencing_np.cnn import ConvolutionalEncoder, ConvolutionalEncoderConfig
 from sequencing_np.config import choose, require
 from sequencing_np.layers import LookUpOp, key_map
 from sequencing_np.pooling import PoolingEncoder, PoolingEncoderConfig
-from sequencing_np.rnn import RNNEncoderConfig, StackBidirectionalRNNEncoder, StackRNNEncoder
+from sequencing_np.rnn import (
+    AlternatingRNNEncoder,
+    RNNEncoderConfig,
+    StackBidirectionalRNNEncoder,
+    StackRNNEncoder,
+)
 from sequencing_np.self_attention import SelfAttentionEncoder, SelfAttentionEncoderConfig
 from sequencing_np.state import Array, Memory, MemorySizes
 
@@ -26,6 +31,7 @@ Weights = dict[str, Any]
 READERS: dict[str, Any] = {
     "rnn": StackRNNEncoder,
     "bidirectional_rnn": StackBidirectionalRNNEncoder,
+    "alternating_rnn": AlternatingRNNEncoder,
     "self_attention": SelfAttentionEncoder,
     "convolutional": ConvolutionalEncoder,
     "pooling": PoolingEncoder,
@@ -33,6 +39,7 @@ READERS: dict[str, Any] = {
 READER_CONFIGS: dict[str, type] = {  # what each row is configured by
     "rnn": RNNEncoderConfig,
     "bidirectional_rnn": RNNEncoderConfig,
+    "alternating_rnn": RNNEncoderConfig,
     "self_attention": SelfAttentionEncoderConfig,
     "convolutional": ConvolutionalEncoderConfig,
     "pooling": PoolingEncoderConfig,

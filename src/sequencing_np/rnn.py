@@ -1,7 +1,7 @@
 """Stacks of recurrent cells, and the recurrent encoders, in NumPy. Twin of `sequencing.rnn`.
 
 Past the end of a sentence an encoder's outputs are zero, and its summary is what stood at the last real token. What a
-cell does at a step is not known here.
+cell does at a step and how layers are joined, others know.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from sequencing_np.cells import CELLS, Ran
 from sequencing_np.config import choose, require
 from sequencing_np.layers import LayerNorm, Linear, LookUpOp, key_map, last, reverse
+from sequencing_np.residuals import COMBINERS
 from sequencing_np.state import Memory, MemorySizes
 
 Weights = dict[str, Any]
@@ -27,7 +28,9 @@ class StackConfig:
     cell: str = "gru"  # a row of CELLS
     size: int = 256  # units of a layer, of each direction
     layers: int = 1
-    residual: bool = False  # a layer's input is added to its output where the widths agree
+    residual: bool = False  # a layer's input joins its output
+    residual_combiner: str = "add"  # a row of COMBINERS: how
+    residual_dense: bool = False  # and the inputs of all layers before it, too
     layer_norm: bool = False  # on each layer's output
     projection: int = 0  # width that each layer's output is mapped to; 0: none
     input_dropout: float = 0.0  # of each layer's input
@@ -36,6 +39,7 @@ class StackConfig:
 
     def __post_init__(self) -> None:
         choose(CELLS, self.cell, "cell")
+        choose(COMBINERS, self.residual_combiner, "residual_combiner")
         require(self.size >= 1 and self.layers >= 1, f"size {self.size}, layers {self.layers}: must be 1 or more")
         require(self.projection >= 0, f"projection {self.projection}: must be 0 (none) or more")
         for name in ("input_dropout", "output_dropout"):
@@ -45,7 +49,7 @@ class StackConfig:
 
 @dataclass(frozen=True)
 class RNNEncoderConfig:
-    """StackRNNEncoder and StackBidirectionalRNNEncoder.
+    """StackRNNEncoder, StackBidirectionalRNNEncoder and AlternatingRNNEncoder.
 
     `one_hot`: the first layer reads words, not vectors. A one-hot word times a cell's input matrix is a column of it,
     so the table holds these columns (all gates, of each direction) and the first cells have no matrix of their own.
@@ -64,22 +68,40 @@ class RNNEncoderConfig:
         require(0 <= self.embedding_dropout < 1, f"embedding_dropout {self.embedding_dropout}: from 0 to below 1")
 
 
-class LayerEnd:
-    """What follows the cell of a layer: norm, projection, the sum with the layer's input."""
+def widths(config: StackConfig, read: int, directions: int = 1) -> list[int]:
+    """The width that each layer of a stack reads, and that of what the stack says."""
+    own, found = config.projection or directions * config.size, [read]
+    for _ in range(config.layers):
+        found.append(COMBINERS[config.residual_combiner].width(own, found[-1]) if config.residual else own)
+    return found
 
-    def __init__(self, config: StackConfig, *, norm: Weights | None = None, projection: Weights | None = None) -> None:
+
+class LayerEnd:
+    """What follows the cell of a layer: norm, projection, what joins it with the inputs so far."""
+
+    def __init__(
+        self,
+        config: StackConfig,
+        *,
+        norm: Weights | None = None,
+        projection: Weights | None = None,
+        combiner: Weights | None = None,
+    ) -> None:
         require((norm is not None) == config.layer_norm, "the weights and stack.layer_norm contradict each other")
         require((projection is not None) == bool(config.projection), "the weights and stack.projection contradict")
-        self.residual = config.residual
+        require(combiner is None or config.residual, "the weights and stack.residual contradict each other")
+        self.dense = config.residual_dense
         self.norm = LayerNorm(**norm) if norm is not None else None
         self.projection = Linear(**projection) if projection is not None else None
+        self.combiner = COMBINERS[config.residual_combiner](**(combiner or {})) if config.residual else None
 
-    def __call__(self, x: np.ndarray, outputs: np.ndarray) -> np.ndarray:  # (B, T, D), (B, T, H) -> (B, T, H)
+    def __call__(self, inputs: list[np.ndarray], outputs: np.ndarray) -> np.ndarray:
+        # n x (B, T, D), (B, T, H) -> (B, T, H)
         if self.norm:
             outputs = self.norm(outputs)
         if self.projection:
             outputs = self.projection(outputs)
-        return outputs + x if self.residual and x.shape == outputs.shape else outputs
+        return self.combiner(outputs, inputs if self.dense else inputs[-1:]) if self.combiner else outputs
 
 
 def memory_sizes(config: RNNEncoderConfig, directions: int, gates: int) -> MemorySizes:
@@ -91,7 +113,7 @@ def memory_sizes(config: RNNEncoderConfig, directions: int, gates: int) -> Memor
         f"one_hot: the table holds what {width} gates read, embedding_size is {config.embedding_size}; "
         f"set encoder.embedding_size = {width}",
     )
-    values = stack.projection or directions * stack.size
+    values = widths(stack, config.embedding_size, directions)[-1]
     summary = values if directions == 1 else directions * stack.size
     return MemorySizes(config.attention_key_size or values, values, summary)
 
@@ -114,9 +136,10 @@ class RecurrentLayer:
     def __init__(self, config: StackConfig, *, cell: Weights, end: Weights | None = None) -> None:
         self.cell, self.end = CELLS[config.cell](**cell), LayerEnd(config, **(end or {}))
 
-    def __call__(self, x: np.ndarray, states: Any) -> Ran:  # (B, T, D), states -> (B, T, H), states
-        outputs, states = self.cell.run(x, states)
-        return Ran(self.end(x, outputs), states)
+    def __call__(self, inputs: list[np.ndarray], states: Any) -> Ran:  # n x (B, T, D), states -> (B, T, H), states
+        """The last of the inputs is its own, the others are those of the layers before it."""
+        outputs, states = self.cell.run(inputs[-1], states)
+        return Ran(self.end(inputs, outputs), states)
 
 
 class RecurrentStack:
@@ -128,11 +151,12 @@ class RecurrentStack:
         self.layers = [RecurrentLayer(config, **weights) for weights in layers]
 
     def __call__(self, x: np.ndarray, states: Any) -> Ran:  # (B, T, D), states -> (B, T, H), states
-        after = []
+        inputs, after = [x], []
         for layer, before in zip(self.layers, states, strict=True):
-            x, state = layer(x, before)
+            outputs, state = layer(inputs, before)
+            inputs.append(outputs)
             after.append(state)
-        return Ran(x, tuple(after))
+        return Ran(inputs[-1], tuple(after))
 
 
 class BidirectionalLayer:
@@ -145,13 +169,15 @@ class BidirectionalLayer:
         self.left_to_right, self.right_to_left = cell(**left_to_right), cell(**right_to_left)
         self.size, self.end = config.size, LayerEnd(config, **(end or {}))
 
-    def __call__(self, x: np.ndarray, mask: np.ndarray) -> Ran:  # (B, S, D), (B, S) -> (B, S, H), (B, 2 size)
+    def __call__(self, inputs: list[np.ndarray], mask: np.ndarray) -> Ran:
+        # n x (B, S, D), (B, S) -> (B, S, H), (B, 2 size)
+        x = inputs[-1]
         begin = (np.zeros((len(x), self.size), dtype=x.dtype),) * self.left_to_right.count
         ahead = self.left_to_right.run(x, begin).outputs
         back = self.right_to_left.run(reverse(x, mask), begin).outputs
         summary = np.concatenate([last(ahead, mask), last(back, mask)], axis=1)
         outputs = np.concatenate([ahead, reverse(back, mask)], axis=2)
-        return Ran(self.end(x, outputs), summary)
+        return Ran(self.end(inputs, outputs), summary)
 
 
 class StackRNNEncoder:
@@ -209,8 +235,44 @@ class StackBidirectionalRNNEncoder:
 
     def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
         """What the encoder says of vectors, whatever they stand for."""
-        outputs, summary = x, None
+        inputs, summary = [x], None
         for layer in self.layers:
-            outputs, summary = layer(outputs, mask)
-        outputs = outputs * mask[..., None]
+            outputs, summary = layer(inputs, mask)
+            inputs.append(outputs)
+        outputs = inputs[-1] * mask[..., None]
         return Memory(self.key(outputs) if self.key else outputs, outputs, mask, summary, tokens)
+
+
+class AlternatingRNNEncoder:
+    """The first layer reads from left to right, the second what it said from right to left, and so on.
+
+    Zhou et al. 2016, of whose two columns this is one. The summary is the last that the top layer says.
+    """
+
+    def __init__(
+        self,
+        config: RNNEncoderConfig,
+        *,
+        embedding: Weights | None = None,  # an encoder inside another one is given vectors
+        stack: Weights,
+        key: Weights | None = None,
+    ) -> None:
+        self.embedding: Any = LookUpOp(**embedding) if embedding else None
+        require(embedding is not None or not config.one_hot, NO_TABLE)
+        self.stack = RecurrentStack(config.stack, **{**stack, "layers": with_inputs(config, stack["layers"], "cell")})
+        self.sizes = memory_sizes(config, 1, CELLS[config.stack.cell].gates)
+        self.key = key_map(config.attention_key_size, key)
+
+    def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
+        return self.read(self.embedding(source), mask, self.embedding.words(source))
+
+    def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
+        """What the encoder says of vectors, whatever they stand for."""
+        inputs, outputs = [x], x
+        begin = (np.zeros((len(x), self.stack.config.size), dtype=x.dtype),) * CELLS[self.stack.config.cell].count
+        for layer in self.stack.layers:
+            outputs = layer(inputs, begin).outputs
+            before = inputs if self.stack.config.residual_dense else []
+            inputs = [reverse(each, mask) for each in (*before, outputs)]  # what the next layer reads
+        values = (outputs if len(self.stack.layers) % 2 else inputs[-1]) * mask[..., None]
+        return Memory(self.key(values) if self.key else values, values, mask, last(outputs, mask), tokens)

@@ -18,7 +18,7 @@ from sequencing_np.cells import CELLS
 from sequencing_np.config import choose, require
 from sequencing_np.head import HEADS, READOUTS, Heard, Speaking, make_copy, make_head
 from sequencing_np.layers import LookUpOp
-from sequencing_np.rnn import RecurrentStack, StackConfig
+from sequencing_np.rnn import RecurrentStack, StackConfig, widths
 from sequencing_np.state import Memory, MemorySizes, State
 
 Weights = dict[str, Any]
@@ -50,6 +50,11 @@ class RNNDecoderConfig:
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
         for name in ("embedding_dropout", "readout_dropout"):
             require(0 <= getattr(self, name) < 1, f"{name} {getattr(self, name)}: must be from 0 to below 1")
+        require(
+            not self.input_feeding or widths(self.stack, 1)[-1] == widths(self.stack, 2)[-1],
+            f"input_feeding: with residual_combiner {self.stack.residual_combiner!r} the stack says all that it reads, "
+            "and would read a part of what it said; set decoder.input_feeding = false",
+        )
 
 
 class AttentionRNNDecoder(Speaking):
