@@ -13,12 +13,12 @@ from sequencing_np.cells import CELLS, linear_recurrence
 from sequencing_np.errors import ConfigError
 
 NATIVE = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-RECURRENT = [*NATIVE, "gru_reset_first"]  # their gates wait for the state
+RECURRENT = [*NATIVE, "gru_reset_first", "lstm_layer_norm"]  # their gates wait for the state
 LIGHT = [name for name in CELLS if name not in RECURRENT]
 B, T, D, H = 3, 7, 5, 11
 each_cell = pytest.mark.parametrize("name", CELLS)
 each_light_cell = pytest.mark.parametrize("name", LIGHT)
-each_of_our_own = pytest.mark.parametrize("name", [*LIGHT, "gru_reset_first"])
+each_of_our_own = pytest.mark.parametrize("name", [*LIGHT, "gru_reset_first", "lstm_layer_norm"])
 
 
 def cells(name: str, seed: int = 1) -> tuple[Any, Any]:
@@ -124,6 +124,42 @@ def test_the_reset_gate_before_the_product() -> None:
             CELLS["gru_reset_first"](**{**own, **wrong})
 
 
+def test_norms_within_an_lstm() -> None:
+    """Ba et al. 2016, equations 20 to 22, a unit at a time; how large the matrices are does not matter."""
+    ground, upper = cells("lstm_layer_norm")
+    own = weights(upper)
+    x, (state, cell) = drawn("lstm_layer_norm")
+
+    def normed(values: list[float], gain: np.ndarray, shift: np.ndarray) -> list[float]:
+        mean = sum(values) / len(values)
+        deviation = (sum((value - mean) ** 2 for value in values) / len(values) + 1e-5) ** 0.5
+        return [g * (value - mean) / deviation + b for g, value, b in zip(gain, values, shift, strict=True)]
+
+    said, cells_after = np.empty((B, T, H)), np.empty((B, H))
+    for row in range(B):
+        h, c = list(state[row]), list(cell[row])
+        for t in range(T):
+            given = normed([w @ x[row, t] for w in own["weight_ih_l0"]], own["norm_ih_l0"], own["bias_ih_l0"])
+            kept = normed([w @ h for w in own["weight_hh_l0"]], own["norm_hh_l0"], np.zeros(4 * H))
+            enter, forget, new, leave = np.split(np.array(given) + np.array(kept), 4)
+            c = [
+                logistic(f) * old + logistic(i) * np.tanh(g) for f, old, i, g in zip(forget, c, enter, new, strict=True)
+            ]
+            seen = normed(c, own["norm_c_l0"], own["shift_c_l0"])
+            h = [logistic(o) * np.tanh(value) for o, value in zip(leave, seen, strict=True)]
+            said[row, t] = h
+        cells_after[row] = c
+    wanted = said, (said[:, -1], cells_after)
+    same(tuple(ground.run(x, (state, cell))), wanted)
+    with torch.no_grad():
+        same(tuple(upper.run(torch.tensor(x), (torch.tensor(state), torch.tensor(cell)))), wanted)
+    larger = {**own, "weight_ih_l0": 50 * own["weight_ih_l0"], "weight_hh_l0": 50 * own["weight_hh_l0"]}
+    same(CELLS["lstm_layer_norm"](**larger).run(x, (state, cell)).outputs, said, 1e-4)
+    for wrong in ("norm_c_l0", "shift_c_l0", "norm_ih_l0", "bias_ih_l0"):
+        with pytest.raises(ConfigError):
+            CELLS["lstm_layer_norm"](**{**own, wrong: own[wrong][:1]})
+
+
 @each_cell
 def test_in_parts_is_at_once(name: str) -> None:
     """The state that goes on is the state, not what was said: SSRU says relu(c) and goes on with c."""
@@ -194,11 +230,11 @@ def test_gates_that_are_shut() -> None:
 def test_under_autocast_the_states_keep_their_type(name: str) -> None:
     _, upper = cells(name)
     upper.float()
-    x, states = (torch.tensor(part, dtype=torch.float32) for part in (drawn(name)[0], drawn(name)[1][0]))
-    exact = upper.run(x, (states,))
+    x, *states = (torch.tensor(part, dtype=torch.float32) for part in (drawn(name)[0], *drawn(name)[1]))
+    exact = upper.run(x, tuple(states))
     with torch.autocast("cpu", torch.bfloat16):
-        ran = upper.run(x, (states,))
-    assert ran.outputs.dtype == ran.states[0].dtype == torch.float32
+        ran = upper.run(x, tuple(states))
+    assert {ran.outputs.dtype, *(state.dtype for state in ran.states)} == {torch.float32}
     torch.testing.assert_close(ran.outputs, exact.outputs, rtol=0.1, atol=0.1)
     assert not torch.equal(ran.outputs, exact.outputs)
     ran.outputs.sum().backward()
@@ -223,9 +259,12 @@ def test_how_a_cell_begins(name: str) -> None:
         same(gate @ gate.T, np.eye(size), 1e-5)
     bias = sum(part for key, part in own.items() if key.startswith("bias"))
     expected = np.zeros_like(bias)
-    if name == "lstm":
+    if name in ("lstm", "lstm_layer_norm"):
         expected[size : 2 * size] = 1
     same(bias, expected, 0)
+    norms = {key for key in own if key.startswith("norm")}
+    assert len(norms) == (3 if name == "lstm_layer_norm" else 0) and all((own[key] == 1).all() for key in norms)
+    assert not own.get("shift_c_l0", np.zeros(1)).any()
 
 
 @each_light_cell

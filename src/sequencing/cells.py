@@ -10,15 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, logsigmoid
+from torch.nn.functional import layer_norm, linear, logsigmoid
 
+from sequencing.layers import wide
 from sequencing.recurrence import GRURecurrence, LSTMRecurrence, written_out
 from sequencing.scan import linear_recurrence
 from sequencing_np.cells import Ran
 
 
 def initialise(cell: Any) -> None:
-    """Glorot-uniform input matrices, orthogonal recurrent ones (gate by gate), zero biases."""
+    """Glorot-uniform input matrices, orthogonal recurrent ones (gate by gate), norms of one, zero biases."""
     with torch.no_grad():
         for name, parameter in cell.named_parameters():
             for weight in parameter.chunk(cell.gates):
@@ -26,6 +27,8 @@ def initialise(cell: Any) -> None:
                     nn.init.xavier_uniform_(weight)
                 elif name == "weight_hh_l0":
                     nn.init.orthogonal_(weight)
+                elif name.startswith("norm"):
+                    weight.fill_(1)
                 else:
                     weight.zero_()
 
@@ -120,6 +123,39 @@ class LSTMCell(nn.LSTM):
         return Ran(outputs, (h[0], c[0]))
 
 
+class LayerNormLSTMCell(nn.Module):
+    """LSTM with norms within: Ba et al. 2016, equations 20 to 22. Each product has a norm over all its gates.
+
+    Their biases and that of the gates are one, `bias_ih_l0`. What goes on is the cell before its norm. The forget
+    gate's bias starts at 1, as that of LSTMCell. No kernel of PyTorch's computes it: LSTMCell has one.
+    """
+
+    count, gates = 2, 4
+
+    def __init__(self, input_size: int, size: int) -> None:
+        super().__init__()
+        width = self.gates * size
+        self.weight_ih_l0 = nn.Parameter(torch.empty(width, input_size))
+        self.weight_hh_l0 = nn.Parameter(torch.empty(width, size))
+        self.bias_ih_l0, self.norm_ih_l0, self.norm_hh_l0 = (nn.Parameter(torch.empty(width)) for _ in range(3))
+        self.norm_c_l0, self.shift_c_l0 = (nn.Parameter(torch.empty(size)) for _ in range(2))
+        initialise(self)
+        self.bias_ih_l0.data[size : 2 * size] = 1.0
+
+    def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), 2 x (B, H) -> (B, T, H), 2 x (B, H)
+        h, c = states
+        outputs = []
+        given = wide(linear(x, self.weight_ih_l0))
+        for own in layer_norm(given, given.shape[2:], self.norm_ih_l0, self.bias_ih_l0).unbind(1):
+            hidden = wide(linear(h, self.weight_hh_l0))
+            gates = own + layer_norm(hidden, hidden.shape[1:], self.norm_hh_l0)
+            enter, forget, new, leave = gates.chunk(self.gates, dim=1)
+            c = torch.sigmoid(forget) * c + torch.sigmoid(enter) * torch.tanh(new)
+            h = torch.sigmoid(leave) * torch.tanh(layer_norm(c, c.shape[1:], self.norm_c_l0, self.shift_c_l0))
+            outputs.append(h)
+        return Ran(torch.stack(outputs, dim=1), (h, c))
+
+
 def scanned(keep: Tensor, new: Tensor, first: Tensor) -> Tensor:  # (B, T, H), (B, T, H), (B, H) -> (B, T, H)
     """h = keep h + (1 - keep) new at every step, from the first state, in its type."""
     keep, new = keep.to(first.dtype), new.to(first.dtype)
@@ -192,4 +228,5 @@ CELLS: dict[str, Any] = {
     "min_gru": MinGRUCell,
     "min_lstm": MinLSTMCell,
     "gru_reset_first": ResetFirstGRUCell,
+    "lstm_layer_norm": LayerNormLSTMCell,
 }

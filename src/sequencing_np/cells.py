@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequencing_np.config import require
-from sequencing_np.layers import Linear, relu, sigmoid
+from sequencing_np.layers import LayerNorm, Linear, relu, sigmoid
 from sequencing_np.state import Array
 
 
@@ -142,6 +142,47 @@ class LSTMCell:
         return Ran(outputs, (h, c))
 
 
+class LayerNormLSTMCell:
+    """LSTM with norms within: Ba et al. 2016, equations 20 to 22. Each product has a norm over all its gates.
+
+    Their biases and that of the gates are one, `bias_ih_l0`. What goes on is the cell before its norm.
+    """
+
+    count, gates = 2, 4
+
+    def __init__(
+        self,
+        *,
+        weight_ih_l0: np.ndarray,
+        weight_hh_l0: np.ndarray,
+        bias_ih_l0: np.ndarray,
+        norm_ih_l0: np.ndarray,
+        norm_hh_l0: np.ndarray,
+        norm_c_l0: np.ndarray,
+        shift_c_l0: np.ndarray,
+    ) -> None:
+        require_cell(weight_ih_l0, weight_hh_l0, bias_ih_l0, norm_ih_l0, norm_hh_l0)
+        require_gates(weight_ih_l0, self.gates)
+        self.size = len(weight_ih_l0) // self.gates
+        require(norm_c_l0.shape == (self.size,), f"a norm of shape {norm_c_l0.shape} for {self.size} units of a cell")
+        self.input, self.hidden = Linear(weight=weight_ih_l0, bias=None), Linear(weight=weight_hh_l0, bias=None)
+        self.input_norm = LayerNorm(weight=norm_ih_l0, bias=bias_ih_l0)
+        self.hidden_norm = LayerNorm(weight=norm_hh_l0, bias=np.zeros_like(norm_hh_l0))
+        self.cell_norm = LayerNorm(weight=norm_c_l0, bias=shift_c_l0)
+
+    def run(self, x: np.ndarray, states: tuple[np.ndarray, np.ndarray]) -> Ran:  # (B, T, D), 2 x (B, H) -> (B, T, H)
+        h, c = states
+        given = self.input_norm(self.input(x))
+        outputs = np.empty((len(x), x.shape[1], self.size), dtype=given.dtype)
+        for t in range(x.shape[1]):
+            gates = given[:, t] + self.hidden_norm(self.hidden(h))
+            enter, forget, new, leave = np.split(gates, self.gates, axis=1)
+            c = sigmoid(forget) * c + sigmoid(enter) * np.tanh(new)
+            h = sigmoid(leave) * np.tanh(self.cell_norm(c))
+            outputs[:, t] = h
+        return Ran(outputs, (h, c))
+
+
 def linear_recurrence(decay: np.ndarray, given: np.ndarray, first: np.ndarray) -> np.ndarray:
     # (B, T, H), (B, T, H), (B, H) -> (B, T, H)
     """The states h_t = decay_t h_{t-1} + given_t, from h_0 = first."""
@@ -214,4 +255,5 @@ CELLS: dict[str, Any] = {
     "min_gru": MinGRUCell,
     "min_lstm": MinLSTMCell,
     "gru_reset_first": ResetFirstGRUCell,
+    "lstm_layer_norm": LayerNormLSTMCell,
 }
