@@ -133,6 +133,81 @@ def test_coverage_without_its_weight_is_additive() -> None:
     same(answer[:2], look(additive, queries, additive.prepare(given), ())[:2])
 
 
+@pytest.mark.parametrize("window", [1, 2, 10])
+def test_local_by_hand(window: int) -> None:
+    """Luong et al. 2015, equations 7, 9 and 10: softmax within the window, times a Gaussian, and then over its sum."""
+    ground, upper, w, width = build("local", window=window)
+    given, queries = memory(), np.random.default_rng(3).normal(0, 1, (4, 3, width))
+    found = run(ground, np.asarray, queries, given)
+    same(found, run(upper, torch.tensor, queries, given))
+    left_out = 0
+    for row in range(3):
+        count = int(MASK[row].sum())
+        for t, q in enumerate(queries[row]):
+            inside = dot(w["energy"], [math.tanh(x) for x in times(w["place.weight"], q)])
+            place = count / (1 + math.exp(-inside))
+            seen = [s for s in range(count) if place - window <= s <= place + window]
+            left_out += count - len(seen)
+            powers = {s: math.exp(dot(times(w["query.weight"], q), given.keys[row, s])) for s in seen}
+            deviation = window / 2
+            shares = {
+                s: power / sum(powers.values()) * math.exp(-((s - place) ** 2) / (2 * deviation**2))
+                for s, power in powers.items()
+            }
+            wanted = np.array([shares.get(s, 0.0) / sum(shares.values()) for s in range(4)])
+            same((found.alignment[row, t], found.context[row, t]), (wanted, wanted @ given.values[row]))
+    assert bool(left_out) == (window < 3)
+
+
+def stops(chances: list[float], before: list[float]) -> list[float]:
+    """Where a look stops, path by path: Raffel et al. 2017, equation 9; at the last token for certain."""
+    chances = [*chances[:-1], 1.0]
+    found = [0.0] * len(chances)
+    for start, likely in enumerate(before):
+        for end in range(start, len(chances)):
+            found[end] += likely * chances[end]
+            likely *= 1 - chances[end]
+    return found
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_monotonic_by_hand_step_by_step(hard: bool) -> None:
+    """Raffel et al. 2017, section 2.4: g v / |v| . tanh(W q + b + U k) + r is how much a token asks to stop at it."""
+    ground, upper, w, width = build("monotonic", hard=hard)
+    given, queries = memory(), np.random.default_rng(3).normal(0, 1, (4, 3, width))
+    for twin, native, glance in ((ground, np.asarray, look), (upper.eval(), torch.tensor, upper_look)):
+        read = Memory(*map(native, given[:5]))
+        found = glance(twin, native(queries), twin.prepare(read), twin.begin(read))
+        assert not np.asarray(found.alignment[3]).any()
+        for row in range(3):
+            count = int(MASK[row].sum())
+            stood = [1.0] + [0.0] * (count - 1)
+            for t, q in enumerate(queries[row]):
+                direction = w["energy"] / math.sqrt(dot(w["energy"], w["energy"]))
+                own = [float(w["scale"][0]) * additive({**w, "energy": direction}, q, k) for k in given.keys[row]]
+                scores = [score + float(w["offset"][0]) for score in own[:count]]
+                chances = [float(score > 0) if hard else 1 / (1 + math.exp(-score)) for score in scores]
+                stood = stops(chances, stood)
+                wanted = np.array([*stood, *[0.0] * (4 - count)])
+                same((found.alignment[row, t], found.context[row, t]), (wanted, wanted @ given.values[row]))
+                if hard:
+                    assert set(stood) <= {0.0, 1.0}
+            same(found.past[0][row], wanted)
+
+
+def test_noise_while_hard_attention_learns() -> None:
+    """Raffel et al. 2017, section 2.5: chances, of noisy scores, whose gradient reaches every weight."""
+    _, native, _, width = build("monotonic", hard=True)
+    given, queries = memory(), np.random.default_rng(3).normal(0, 1, (4, 3, width))
+    native.train().requires_grad_(True)
+    torch.manual_seed(0)
+    first, second = (run(native, torch.tensor, queries, given).alignment for _ in range(2))
+    assert not torch.equal(first, second) and ((first > 0) & (first < 1)).any()
+    same(first[:3].sum(-1).detach(), np.ones((3, 3)))
+    (first * torch.arange(4)).sum().backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in native.parameters())
+
+
 def test_summary_by_hand() -> None:
     """The summary is every context, and the real tokens share the weight evenly."""
     ground, upper, weights, width = build("summary")
@@ -154,6 +229,10 @@ def test_how_the_weights_of_a_score_begin() -> None:
     assert abs(float(row.energy.detach().std()) * 200 - 1) < 0.02
     assert float(row.coverage.detach().abs().max()) <= (6 / 40_001) ** 0.5
     assert abs(float(row.coverage.detach().std()) / (2 / 40_001) ** 0.5 - 1) < 0.02
+    for name in ("local", "monotonic"):
+        row = UPPER[name](AttentionConfig(name, size=40_000), 1, MemorySizes(1, 1, 1))
+        assert abs(float(row.energy.detach().std()) * 200 - 1) < 0.02
+    assert (row.scale.item(), row.offset.item()) == (pytest.approx(1 / 200), -1)
 
 
 def test_additive_with_keys_that_the_encoder_projected() -> None:
@@ -229,7 +308,10 @@ def test_settings_that_contradict() -> None:
     assert AttentionConfig("additive", size=250, heads=4).size == 250  # heads are for multi_head only
     with pytest.raises(ConfigError, match="did you mean 'additive'"):
         AttentionConfig("aditive")
-    for wrong in ({"size": 0}, {"heads": 0}, {"dropout": 1.0}, {"dropout": -0.1}):
+    for row in ("coverage", "monotonic"):
+        with pytest.raises(ConfigError, match=rf"each = '{row}': .*set attention\.each = additive"):
+            AttentionConfig("parallel", each=row)
+    for wrong in ({"size": 0}, {"heads": 0}, {"dropout": 1.0}, {"dropout": -0.1}, {"window": 0}):
         with pytest.raises(ConfigError):
             AttentionConfig(**wrong)
 

@@ -210,12 +210,12 @@ def test_every_bridge_serves_every_cell(bridge: str, cell: str) -> None:
 
 def slopes(index: int) -> dict[str, float]:
     """The largest gradient of each weight of an architecture after one batch, by its kind."""
+    config = architecture(index)  # which draws from the generator, the first time
     torch.manual_seed(index)
-    model = Model(architecture(index)).double()
+    model = Model(config).double()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, 0, 0.3)
     model.eval()
-    config = model.config
     batch = sources(config, (9, 8, 7, 9, 6, 9), index)
     target = np.random.default_rng(index).integers(4, config.target_size, (6, 7))
     output = dynamic_decode(model.decoder, model.encode(*batch), TrainingFeedBack(target, SPECIAL))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sequencing.attention_scores import EACH, CoverageAttention
+from sequencing.attention_scores import EACH, CoverageAttention, MonotonicAttention
 from sequencing.several_memories import CoarsestAttention, GatedAttention, HierarchicalAttention, ParallelAttention
 from sequencing_np.attention import Looked, Past
 from sequencing_np.state import Memory
@@ -33,7 +33,7 @@ def look(attention: Any, query: Tensor, memory: Memory, past: Past) -> Looked:  
     for t in range(0, steps, width):
         answer = attention(fold(query[:, t : t + width]), memory, *map(fold, past))
         context, alignment = (part.reshape(rows, width, -1) for part in answer)
-        past = tuple(before + alignment[:, 0] for before in past)
+        past = attention.after(past, alignment[:, 0]) if past else past
         said.append((context, alignment))
     context, alignment = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1) for parts in zip(*said, strict=True))
     return Looked(context, alignment, past)
@@ -42,6 +42,7 @@ def look(attention: Any, query: Tensor, memory: Memory, past: Past) -> Looked:  
 ATTENTIONS: dict[str, Any] = {
     **EACH,
     "coverage": CoverageAttention,
+    "monotonic": MonotonicAttention,
     "parallel": ParallelAttention,
     "hierarchical": HierarchicalAttention,
     "gated": GatedAttention,

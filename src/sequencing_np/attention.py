@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sequencing_np.attention_scores import EACH, CoverageAttention
+from sequencing_np.attention_scores import EACH, CoverageAttention, MonotonicAttention
 from sequencing_np.attention_scores import Past as Past
 from sequencing_np.config import choose, require
 from sequencing_np.several_memories import CoarsestAttention, GatedAttention, HierarchicalAttention, ParallelAttention
@@ -28,12 +28,14 @@ class AttentionConfig:
     project_keys: bool = True  # additive: project the memory's keys; False where the encoder has done it
     dropout: float = 0.0  # of the weights, while training
     each: str = "additive"  # what looks at each of several memories: a row of EACH
+    window: int = 10  # local only: tokens on each side of the place that are seen
+    hard: bool = False  # monotonic only: one place, not chances of each; noise while training makes up for it
 
     def __post_init__(self) -> None:
         choose(ATTENTIONS, self.type, "type")
         require(
-            self.each != "coverage",
-            "each = 'coverage': it looks back at alignments, and only those of the first memory are kept; "
+            self.each not in ("coverage", "monotonic"),
+            f"each = {self.each!r}: it looks back at alignments, and only those of the first memory are kept; "
             "set attention.each = additive",
         )
         choose(EACH, self.each, "each")
@@ -44,6 +46,7 @@ class AttentionConfig:
             "set attention.each = general",
         )
         require(self.size >= 1 and self.heads >= 1, f"size {self.size}, heads {self.heads}: must be 1 or more")
+        require(self.window >= 1, f"window {self.window}: must be 1 or more")
         require(0 <= self.dropout < 1, f"dropout {self.dropout}: must be from 0 to below 1")
 
     def head_size(self) -> int:
@@ -80,7 +83,7 @@ def look(attention: Any, query: np.ndarray, memory: Memory, past: Past) -> Looke
     for t in range(steps):
         context, alignment = attention(fold(query[:, t : t + 1]), memory, *map(fold, past))
         alignment = alignment.reshape(rows, 1, -1)
-        past = tuple(before + alignment[:, 0] for before in past)
+        past = attention.after(past, alignment[:, 0])
         said.append((context.reshape(rows, 1, -1), alignment))
     context, alignment = (np.concatenate(parts, axis=1) for parts in zip(*said, strict=True))
     return Looked(context, alignment, past)
@@ -89,6 +92,7 @@ def look(attention: Any, query: np.ndarray, memory: Memory, past: Past) -> Looke
 ATTENTIONS: dict[str, Any] = {
     **EACH,
     "coverage": CoverageAttention,
+    "monotonic": MonotonicAttention,
     "parallel": ParallelAttention,
     "hierarchical": HierarchicalAttention,
     "gated": GatedAttention,
