@@ -36,9 +36,10 @@ PARTS: dict[str, dict[str, Any]] = {
     "alternating_rnn": {"stack": {"size": 7, "layers": 2}},
     "self_attention": {"blocks": {"layers": 1, "heads": 1, "feed_forward_size": 3}},
     "convolutional": {"size": 3, "layers": 2},
+    "tanh_convolutional": {"keys": {"size": 3, "layers": 1}, "values": {"size": 4, "layers": 2}},
     "pooling": {},
 }
-WIDTHS = {"rnn": 7, "bidirectional_rnn": 6, "alternating_rnn": 7, "self_attention": E, "convolutional": E, "pooling": E}
+WIDTHS = dict.fromkeys(PARTS, E) | {"rnn": 7, "bidirectional_rnn": 6, "alternating_rnn": 7, "tanh_convolutional": 4}
 
 
 def whole(encoder: dict[str, Any], attention: str = "parallel") -> ModelConfig:

@@ -215,7 +215,7 @@ def slopes(index: int) -> dict[str, float]:
     model = Model(config).double()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, 0, 0.3)
-    model.eval()
+    model.train()  # a hard look has a gradient in training alone
     batch = sources(config, (9, 8, 7, 9, 6, 9), index)
     target = np.random.default_rng(index).integers(4, config.target_size, (6, 7))
     output = dynamic_decode(model.decoder, model.encode(*batch), TrainingFeedBack(target, SPECIAL))

@@ -28,6 +28,7 @@ _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "self_attention": ("SelfAttentionEncoder",),
     "self_attention_decoder": ("SelfAttentionDecoder",),
     "cnn": ("ConvolutionalEncoder", "ConvolutionalDecoder"),
+    "tanh_cnn": ("TanhConvolutionalEncoder",),
     "pooling": ("PoolingEncoder",),
     "composed": ("CharacterWordEncoder", "SeveralSourcesEncoder"),
     "model": ("ENCODERS", "DECODERS", "Model"),

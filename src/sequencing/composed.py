@@ -16,6 +16,7 @@ from sequencing.layers import Dropout, Linear, LookUpOp
 from sequencing.pooling import PoolingEncoder
 from sequencing.rnn import AlternatingRNNEncoder, StackBidirectionalRNNEncoder, StackRNNEncoder
 from sequencing.self_attention import SelfAttentionEncoder
+from sequencing.tanh_cnn import TanhConvolutionalEncoder
 from sequencing_np.composed import (
     CharacterWordEncoderConfig,
     Gathered,
@@ -34,6 +35,7 @@ READERS: dict[str, Any] = {
     "alternating_rnn": AlternatingRNNEncoder,
     "self_attention": SelfAttentionEncoder,
     "convolutional": ConvolutionalEncoder,
+    "tanh_convolutional": TanhConvolutionalEncoder,
     "pooling": PoolingEncoder,
 }
 

@@ -47,6 +47,7 @@ _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "self_attention": ("SelfAttentionEncoder",),
     "self_attention_decoder": ("SelfAttentionDecoder",),
     "cnn": ("ConvolutionalEncoder", "ConvolutionalDecoder"),
+    "tanh_cnn": ("TanhConvolutionalEncoder",),
     "pooling": ("PoolingEncoder",),
     "composed": ("CharacterWordEncoder", "SeveralSourcesEncoder"),
     "model": ("ModelConfig", "Model", "ENCODERS", "DECODERS", "no_twin", "build_model"),

@@ -83,21 +83,29 @@ def sized(inputs: int, outputs: int, weights: Weights) -> Linear:
     return layer
 
 
+def windows(x: np.ndarray, kernel: int) -> np.ndarray:  # (R, T + kernel - 1, D) -> (R, T, kernel D)
+    """So many neighbouring vectors side by side, from every position on that has them."""
+    steps = x.shape[1] - kernel + 1
+    return np.concatenate([x[:, shift : shift + steps] for shift in range(kernel)], axis=2)
+
+
+def window_map(inputs: int, outputs: int, kernel: int, *, weight: np.ndarray, bias: np.ndarray) -> Linear:
+    # weight (O, D kernel): that of a convolution (out, in, kernel), its last two axes joined
+    """W window + b."""
+    fits = weight.shape == (outputs, inputs * kernel)
+    require(fits, f"a convolution of shape {weight.shape}, configured is {inputs} to {outputs}, kernel {kernel}")
+    slices = weight.reshape(outputs, inputs, kernel).swapaxes(1, 2)  # whole vectors of a window under each other
+    return Linear(weight=slices.reshape(outputs, kernel * inputs), bias=bias)
+
+
 class Convolution:
     """[A; B] = W window + b, then A * sigmoid(B): section 3.2. The caller puts what is beyond the ends around `x`."""
 
     def __init__(self, size: int, kernel: int, *, weight: np.ndarray, bias: np.ndarray) -> None:
-        # weight (2 D, D kernel): that of a convolution (out, in, kernel), its last two axes joined
-        fits = weight.shape == (2 * size, size * kernel)
-        require(fits, f"a convolution of shape {weight.shape}, configured are size {size}, kernel {kernel}")
-        self.kernel = kernel
-        slices = weight.reshape(2 * size, size, kernel).swapaxes(1, 2)  # whole vectors of a window under each other
-        self.map = Linear(weight=slices.reshape(2 * size, kernel * size), bias=bias)
+        self.kernel, self.map = kernel, window_map(size, 2 * size, kernel, weight=weight, bias=bias)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (R, T + kernel - 1, D) -> (R, T, D)
-        steps = x.shape[1] - self.kernel + 1
-        windows = np.concatenate([x[:, shift : shift + steps] for shift in range(self.kernel)], axis=2)
-        value, gate = np.split(self.map(windows), 2, axis=2)
+        value, gate = np.split(self.map(windows(x, self.kernel)), 2, axis=2)
         value *= sigmoid(gate)
         return value
 

@@ -25,6 +25,7 @@ from sequencing_np.rnn import (
 )
 from sequencing_np.self_attention import SelfAttentionEncoder, SelfAttentionEncoderConfig
 from sequencing_np.state import Array, Memory, MemorySizes
+from sequencing_np.tanh_cnn import TanhConvolutionalEncoder, TanhConvolutionalEncoderConfig
 
 Weights = dict[str, Any]
 
@@ -34,6 +35,7 @@ READERS: dict[str, Any] = {
     "alternating_rnn": AlternatingRNNEncoder,
     "self_attention": SelfAttentionEncoder,
     "convolutional": ConvolutionalEncoder,
+    "tanh_convolutional": TanhConvolutionalEncoder,
     "pooling": PoolingEncoder,
 }
 READER_CONFIGS: dict[str, type] = {  # what each row is configured by
@@ -42,6 +44,7 @@ READER_CONFIGS: dict[str, type] = {  # what each row is configured by
     "alternating_rnn": RNNEncoderConfig,
     "self_attention": SelfAttentionEncoderConfig,
     "convolutional": ConvolutionalEncoderConfig,
+    "tanh_convolutional": TanhConvolutionalEncoderConfig,
     "pooling": PoolingEncoderConfig,
 }
 PART = {"part": "encoder"}  # marks a field that holds the configuration of a row of READERS, or several of them
