@@ -144,7 +144,7 @@ def draw_reader(rows: dict[str, str], sizes: Sizes, chance: random.Random) -> di
         positions = drawn["blocks"]["positions"]
         drawn["blocks"].update(heads=1, positions="none" if positions == "rotary" else positions)
     if "one_hot" in drawn:
-        drawn["one_hot"] = False
+        drawn["one_hot"] = drawn["stack"]["shared_state"] = False
     return drawn
 
 

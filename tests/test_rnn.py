@@ -242,6 +242,39 @@ def test_directions_that_alternate(layers: int) -> None:
                 same(memory.summary[row], end[0, 0])
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_state_that_all_layers_share(cell: str) -> None:
+    """PyTorch's cells one by one: at each step through all layers, each going on from the state of the one below."""
+    stack = {"cell": cell, "size": H, "layers": 3, "shared_state": True}
+    ground, upper = models({"type": "rnn", "stack": stack}, {"stack": stack})
+    own = dict(upper.encoder.stack.named_parameters())
+    kind = {"lstm": nn.LSTMCell, "gru": nn.GRUCell}[cell]
+    cells = [kind(E if layer == 0 else H, H).double().requires_grad_(False) for layer in range(3)]
+    for layer, each in enumerate(cells):
+        each.load_state_dict({name: own[f"layers.{layer}.cell.{name}_l0"] for name in each.state_dict()})
+    for row, length in enumerate(LENGTHS):
+        words = upper.encoder.embedding(torch.tensor(IDS[row : row + 1, :length]))
+        state: Any = None
+        for t in range(length):
+            x = words[:, t]
+            for each in cells:
+                state = each(x, state)
+                x = state[0] if cell == "lstm" else state
+            for model in (ground, upper):
+                same(model.encode(IDS, MASK).values[row, t], x[0])
+        for model in (ground, upper):
+            same(model.encode(IDS, MASK).summary[row], x[0])
+    for model in (ground, upper):
+        cache, *_ = model.decoder.start(model.encode(IDS, MASK)).cache
+        assert [len(layer) for layer in cache] == [CELLS[cell].count]
+
+
+@pytest.mark.parametrize("way", ["bidirectional_rnn", "alternating_rnn"])
+def test_a_state_that_cannot_be_shared(way: str) -> None:
+    with pytest.raises(ConfigError, match=rf"a layer of {way} .* set encoder\.stack\.shared_state = false"):
+        models({"type": way, "stack": {"shared_state": True}})
+
+
 def gru(weights: dict[str, np.ndarray], place: str, x: np.ndarray) -> np.ndarray:  # (B, S, D) -> (B, S, H)
     """A GRU token by token, backwards where its name says so."""
     w, u, b, c = (weights[f"{place}.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))

@@ -97,7 +97,7 @@ def short(index: int, floor: str) -> Translator:
 
 
 @pytest.mark.parametrize("floor", ["numpy", "torch"])
-@pytest.mark.parametrize("index", WORDS[::3], ids=name_of)
+@pytest.mark.parametrize("index", WORDS[1::3], ids=name_of)
 def test_as_if_all_others_were_impossible(index: int, floor: str) -> None:
     """The law, and that batch mates change nothing: all lines together, in small batches, turned round."""
     subject = short(index, floor)
@@ -122,8 +122,8 @@ def test_what_is_wished_for_is_on_the_list(index: int, floor: str) -> None:
 
 
 def test_copying_decoders_are_among_them() -> None:
-    assert any(architecture(index).copies for index in WORDS[::3])
-    kinds = {architecture(index).decoder.type for index in WORDS[::3]}
+    assert any(architecture(index).copies for index in WORDS[1::3])
+    kinds = {architecture(index).decoder.type for index in WORDS[1::3]}
     assert len(kinds) == 4, "else the law above would not see each decoder"
 
 

@@ -183,8 +183,12 @@ def test_levels_that_do_not_fit() -> None:
             Translator(TableModel(always_unk), source, target).replace_unknown()
 
 
+# A pooling encoder may say the same average of two words twice.
+SEEING = [index for index in WORDS[::9] if architecture(index).encoder.type != "pooling"]
+
+
 @pytest.mark.parametrize("floor", ["numpy", "torch"])
-@pytest.mark.parametrize("index", WORDS[::9], ids=name_of)
+@pytest.mark.parametrize("index", SEEING, ids=name_of)
 def test_models_that_look_at_no_words(index: int, floor: str) -> None:
     config = architecture(index)
     looks = config.decoder.type != "fixed_vector" and config.decoder.attention.type != "summary"

@@ -31,7 +31,7 @@ class FixedVectorDecoder(Speaking):
         super().__init__()
         self.config, self.embedding = config, embedding
         cell = config.stack
-        bridge_sizes = BridgeSizes(sizes.summary, cell.size, cell.layers, CELLS[cell.cell].count)
+        bridge_sizes = BridgeSizes(sizes.summary, cell.size, cell.states, CELLS[cell.cell].count)
         self.bridge = BRIDGES[config.bridge](bridge_sizes)
         width = config.embedding_size * config.read_words + sizes.summary * config.peek
         self.stack = RecurrentStack(cell, width)

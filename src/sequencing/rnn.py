@@ -74,7 +74,7 @@ class RecurrentLayer(nn.Module):
 
 
 class RecurrentStack(nn.Module):
-    """Layers one above the other, from given states."""
+    """Layers one above the other, from given states: one for each, or one that goes from layer to layer."""
 
     def __init__(self, config: StackConfig, input_size: int) -> None:
         super().__init__()
@@ -83,12 +83,25 @@ class RecurrentStack(nn.Module):
         self.layers = nn.ModuleList(RecurrentLayer(config, read[: count + 1]) for count in range(config.layers))
 
     def forward(self, x: Tensor, states: Any) -> Ran:  # (B, T, D), states -> (B, T, H), states
+        if self.config.shared_state:
+            return self.run_shared(x, *states)
         inputs, after = [x], []
         for layer, before in zip(self.layers, states, strict=True):
             outputs, state = layer(inputs, before)
             inputs.append(outputs)
             after.append(state)
         return Ran(inputs[-1], tuple(after))
+
+    def run_shared(self, x: Tensor, state: Any) -> Ran:  # (B, T, D), states of a cell -> (B, T, H), ((B, H), …)
+        """Token by token, as a layer waits for the state of the one below, and the first for that of the last."""
+        said = []
+        for t in range(x.shape[1]):
+            inputs = [x[:, t : t + 1]]
+            for layer in self.layers:
+                outputs, state = layer(inputs, state)
+                inputs.append(outputs)
+            said.append(inputs[-1])
+        return Ran(torch.cat(said, dim=1), (state,))
 
 
 class BidirectionalLayer(nn.Module):
@@ -129,7 +142,7 @@ class StackRNNEncoder(nn.Module):
     def read(self, x: Tensor, mask: Tensor, tokens: Tensor) -> Memory:  # (B, S, E), (B, S), (B, S) -> Memory
         """What the encoder says of vectors, whatever they stand for."""
         config = self.stack.config
-        begin = (zero_states(x, CELLS[config.cell].count, config.size),) * config.layers
+        begin = (zero_states(x, CELLS[config.cell].count, config.size),) * config.states
         outputs = self.stack(x, begin).outputs * mask[..., None]
         return Memory(self.key(outputs) if self.key else outputs, outputs, mask, last(outputs, mask), tokens)
 

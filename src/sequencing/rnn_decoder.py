@@ -35,7 +35,7 @@ class AttentionRNNDecoder(Speaking):
         super().__init__()
         self.config, self.embedding = config, embedding
         cell = config.stack
-        bridge_sizes = BridgeSizes(sizes.summary, cell.size, cell.layers, CELLS[cell.cell].count)
+        bridge_sizes = BridgeSizes(sizes.summary, cell.size, cell.states, CELLS[cell.cell].count)
         self.bridge = BRIDGES[config.bridge](bridge_sizes)
         output = widths(cell, config.embedding_size)[-1]
         self.attention = ATTENTIONS[config.attention.type](config.attention, output, sizes)

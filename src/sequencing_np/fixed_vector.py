@@ -86,7 +86,7 @@ class FixedVectorDecoder(Speaking):
         self.config = config
         self.embedding, self.stack = LookUpOp(**embedding), RecurrentStack(config.stack, **stack)
         cell = config.stack
-        bridge_sizes = BridgeSizes(sizes.summary, cell.size, cell.layers, CELLS[cell.cell].count)
+        bridge_sizes = BridgeSizes(sizes.summary, cell.size, cell.states, CELLS[cell.cell].count)
         self.bridge = BRIDGES[config.bridge](bridge_sizes, **(bridge or {}))
         self.attention = SummaryAttention(AttentionConfig("summary"))
         self.head = make_head(config, head, embedding)

@@ -28,6 +28,7 @@ class StackConfig:
     cell: str = "gru"  # a row of CELLS
     size: int = 256  # units of a layer, of each direction
     layers: int = 1
+    shared_state: bool = False  # one state goes through all layers at a step, and on to the next step
     residual: bool = False  # a layer's input joins its output
     residual_combiner: str = "add"  # a row of COMBINERS: how
     residual_dense: bool = False  # and the inputs of all layers before it, too
@@ -45,6 +46,11 @@ class StackConfig:
         for name in ("input_dropout", "output_dropout"):
             value = getattr(self, name)
             require(0 <= value < 1, f"{name} {value}: must be from 0 to below 1")
+
+    @property
+    def states(self) -> int:
+        """How many layers have a state of their own."""
+        return 1 if self.shared_state else self.layers
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ class RNNEncoderConfig:
         require(self.embedding_size >= 1, f"embedding_size {self.embedding_size}: must be 1 or more")
         require(self.attention_key_size >= 0, f"attention_key_size {self.attention_key_size}: must be 0 or more")
         require(0 <= self.embedding_dropout < 1, f"embedding_dropout {self.embedding_dropout}: from 0 to below 1")
+        require(
+            not self.stack.shared_state or self.type not in ("bidirectional_rnn", "alternating_rnn"),
+            f"stack.shared_state: a layer of {self.type} has read all of a sentence before the next one begins; "
+            "set encoder.stack.shared_state = false",
+        )
 
 
 def widths(config: StackConfig, read: int, directions: int = 1) -> list[int]:
@@ -143,7 +154,7 @@ class RecurrentLayer:
 
 
 class RecurrentStack:
-    """Layers one above the other, from given states."""
+    """Layers one above the other, from given states: one for each, or one that goes from layer to layer."""
 
     def __init__(self, config: StackConfig, *, layers: list[Weights]) -> None:
         require(len(layers) == config.layers, f"{len(layers)} layers of weights, {config.layers} configured")
@@ -151,12 +162,25 @@ class RecurrentStack:
         self.layers = [RecurrentLayer(config, **weights) for weights in layers]
 
     def __call__(self, x: np.ndarray, states: Any) -> Ran:  # (B, T, D), states -> (B, T, H), states
+        if self.config.shared_state:
+            return self.run_shared(x, *states)
         inputs, after = [x], []
         for layer, before in zip(self.layers, states, strict=True):
             outputs, state = layer(inputs, before)
             inputs.append(outputs)
             after.append(state)
         return Ran(inputs[-1], tuple(after))
+
+    def run_shared(self, x: np.ndarray, state: Any) -> Ran:  # (B, T, D), states of a cell -> (B, T, H), ((B, H), …)
+        """Token by token, as a layer waits for the state of the one below, and the first for that of the last."""
+        said = []
+        for t in range(x.shape[1]):
+            inputs = [x[:, t : t + 1]]
+            for layer in self.layers:
+                outputs, state = layer(inputs, state)
+                inputs.append(outputs)
+            said.append(inputs[-1])
+        return Ran(np.concatenate(said, axis=1), (state,))
 
 
 class BidirectionalLayer:
@@ -203,8 +227,7 @@ class StackRNNEncoder:
     def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
         """What the encoder says of vectors, whatever they stand for."""
         config = self.stack.config
-        count = CELLS[config.cell].count
-        begin = ((np.zeros((len(x), config.size), dtype=x.dtype),) * count,) * config.layers
+        begin = ((np.zeros((len(x), config.size), dtype=x.dtype),) * CELLS[config.cell].count,) * config.states
         outputs = self.stack(x, begin).outputs * mask[..., None]
         return Memory(self.key(outputs) if self.key else outputs, outputs, mask, last(outputs, mask), tokens)
 
@@ -220,9 +243,8 @@ class StackBidirectionalRNNEncoder:
         layers: list[Weights],
         key: Weights | None = None,
     ) -> None:
-        require(
-            len(layers) == config.stack.layers, f"{len(layers)} layers of weights, {config.stack.layers} configured"
-        )
+        count = config.stack.layers
+        require(len(layers) == count, f"{len(layers)} layers of weights, {count} configured")
         self.embedding: Any = LookUpOp(**embedding) if embedding else None
         require(embedding is not None or not config.one_hot, NO_TABLE)
         layers = with_inputs(config, layers, "left_to_right", "right_to_left")

@@ -77,7 +77,7 @@ class AttentionRNNDecoder(Speaking):
         self.config = config
         self.embedding, self.stack = LookUpOp(**embedding), RecurrentStack(config.stack, **stack)
         cell = config.stack
-        bridge_sizes = BridgeSizes(sizes.summary, cell.size, cell.layers, CELLS[cell.cell].count)
+        bridge_sizes = BridgeSizes(sizes.summary, cell.size, cell.states, CELLS[cell.cell].count)
         self.bridge = BRIDGES[config.bridge](bridge_sizes, **(bridge or {}))
         self.attention = ATTENTIONS[config.attention.type](config.attention, **(attention or {}))
         self.readout = READOUTS[config.readout](config.readout_size, **(readout or {}))
