@@ -1,7 +1,8 @@
 """What a teacher says to its training sources, as the data of its student: `python recipes/distil.py TEACHER STUDENT`.
 
 Both are names of recipes, and the teacher's run is there. Written are the files that the student's recipe names: pairs
-of a source and the best answer of a beam of five (Kim and Rush 2016, section 3.2); dev and test are the teacher's own.
+of a source and the best answer of a beam of five, and of a source and that of a beam of ten which is nearest to the
+given target by BLEU (Kim and Rush 2016, sections 3.2 and 3.3); dev and test are the teacher's own.
 A call that was ended goes on; a file that is there is kept.
 """
 
@@ -27,14 +28,28 @@ def distil(teacher: str, student: str) -> None:
     if train.is_file():
         print(f"{train} is there and is kept")
         return
-    sources = train.with_suffix(".sources")
-    sources.write_text("".join(f"{source}\n" for source, _ in Corpus(given.train, "train").pairs()), encoding="utf-8")
-    options = ["--forward", "--input", str(sources), "--output", str(train), "--beam", "5"]
-    if code := sequencing(["backtranslate", str(RUNS / teacher), *options]):
-        sys.exit(code)
+    pairs, sources = train.with_suffix(".pairs"), train.with_suffix(".sources")
+    told = list(Corpus(given.train, "train").pairs())
+    pairs.write_text("".join(f"{source}\t{target}\n" for source, target in told), encoding="utf-8")
+    sources.write_text("".join(f"{source}\n" for source, _ in told), encoding="utf-8")
+    best, nearest = train.with_suffix(".best"), train.with_suffix(".nearest")
+    say(teacher, sources, best, "--beam", "5")
+    say(teacher, pairs, nearest, "--beam", "10", "--nearest", "bleu")
+    lines = (best.read_text("utf-8") + nearest.read_text("utf-8")).split("\n")
+    train.write_text("\n".join(dict.fromkeys(lines)), encoding="utf-8")
     for files, copy in ((given.dev, dev), (given.test, test)):
         shutil.copyfile(str(files[0]), copy)
-    sources.unlink()
+    for made in (pairs, sources, best, nearest):
+        made.unlink()
+
+
+def say(teacher: str, given: Path, answers: Path, *options: str) -> None:
+    """Lines of a source and what the teacher says to it."""
+    if answers.is_file():
+        return
+    files = ["--forward", "--input", str(given), "--output", str(answers)]
+    if code := sequencing(["backtranslate", str(RUNS / teacher), *files, *options]):
+        sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -128,6 +128,7 @@ def tiny(name: str, values: dict[str, Any], pairs: Path) -> dict[str, Any]:
     for side, shown in (("source", texts if vocab.get("joint") else texts[::2]), ("target", texts[1::2])):
         if vocab.get(side, {}).get("level") == "subwords":
             vocab[side].update(size=subwords(shown), dropout=0.0)
+            vocab[side].pop("file", None)  # of a run that is not there
     values["model"] = narrowed(values["model"], max(1, widest(values["model"]) // WIDTH))
     old = values["train"]
     kept = {
