@@ -1,11 +1,13 @@
 """Decoding, beside Hugging Face transformers and CTranslate2: sentences a second of the same model on the same ids.
 
-    .venv/bin/python benchmarks/decode.py MODEL TEST.tsv --peer OTHER_VENV/bin/python [--rounds 5] [--rows REGEX]
+    .venv/bin/python benchmarks/decode.py MODEL TEST.tsv --peer OTHER_VENV/bin/python [--student MODEL]
+        [--rounds 5] [--rows REGEX]
 
 MODEL is a run or model folder with the small Transformer of the peers' benchmark (3 + 3 blocks of 256 with norms before
-their parts, 4 heads, feed-forward 1,024, one table), trained. OTHER_VENV holds torch, transformers and ctranslate2;
-without --peer only our own rows are measured. All work on ids and on two cores, by turns, each in a process that
-stays; text is made of them afterwards, for BLEU. The numbers go to benchmarks/results/decode.json.
+their parts, 4 heads, feed-forward 1,024, one table), trained; a student reads and says the same ids. OTHER_VENV holds
+torch, transformers and ctranslate2; without --peer only our own rows are measured. All work on ids and on two cores, by
+turns, each in a process that stays; text is made of them afterwards, for BLEU. The numbers go to
+benchmarks/results/decode.json.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class Row(NamedTuple):
     precision: str = "float32"
     processes: int = 1  # each with its share of two threads
     sentences: int = 1000  # of the test
+    student: bool = False  # answered by --student
 
     @property
     def name(self) -> str:
@@ -43,15 +46,20 @@ class Row(NamedTuple):
         search = "greedy" if self.beam == 1 else f"beam {self.beam}"
         size = f"{self.tokens} tokens" if self.tokens else f"batch {self.batch}"
         split = f"{self.processes} x {2 // self.processes}" if self.who != "NumPy" else f"{self.processes} x 1"
-        return f"{search}, {size}, {self.who}, {self.precision}, {split}"
+        return f"{search}, {size}, {self.who}, {self.precision}, {split}{', student' * self.student}"
 
 
 OURS = [
     Row(who, beam, tokens=tokens, precision=precision, processes=processes)
     for beam, tokens in ((5, 4096), (5, 16384), (1, 4096))
-    for who, precisions in (("PyTorch", ("float32", "bfloat16")), ("NumPy", ("float32",)))
+    for who, precisions in (("PyTorch", ("float32", "bfloat16", "int8")), ("NumPy", ("float32",)))
     for precision in precisions
     for processes in (1, 2)
+]
+STUDENT = [
+    Row(who, beam, tokens=16384, precision=precision, processes=2, student=True)
+    for who, precision in (("PyTorch", "int8"), ("NumPy", "float32"))
+    for beam in (1, 2)
 ]
 PEERS = [
     *(Row("Hugging Face", 5, batch=size, precision=kind) for kind in ("float32", "bfloat16") for size in (64, 128)),
@@ -126,6 +134,7 @@ def main() -> None:
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("test", metavar="TEST.tsv")
     parser.add_argument("--peer", metavar="PYTHON", help="a Python that has transformers and ctranslate2")
+    parser.add_argument("--student", metavar="MODEL", help="a small model that learnt from MODEL's answers")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", default="", metavar="REGEX", help="only rows whose name it finds")
     parser.add_argument("--no-result", action="store_true", help="write no file")
@@ -137,30 +146,33 @@ def main() -> None:
     from sequencing_np.model_folder import read_model_folder
 
     folder = model_folder_of(given.model)
+    folders = {False: folder, **({True: model_folder_of(given.student)} if given.student else {})}
     parts = read_model_folder(folder)
     pairs = [line.split("\t")[:2] for line in Path(given.test).read_text(encoding="utf-8").splitlines()[:1000]]
-    rows = [row for row in [*OURS, *PEERS, *SIZES] if re.search(given.rows, row.name)]
+    rows = [row for row in [*OURS, *STUDENT, *PEERS, *SIZES] if re.search(given.rows, row.name)]
     pythons = dict.fromkeys(("PyTorch", "NumPy"), sys.executable)
     pythons |= dict.fromkeys(("Hugging Face", "CTranslate2"), given.peer) if given.peer else {}
-    rows = [row for row in rows if row.who in pythons]
+    rows = [row for row in rows if row.who in pythons and row.student in folders]
     found: dict[Row, list[dict[str, Any]]] = {row: [] for row in rows}
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         ids = Path(name) / "ids.json"
         ids.write_text(json.dumps([parts.source_vocab.encode(source) for source, _ in pairs]))
-        whos = {row.who: pythons[row.who] for row in rows}
-        workers = {who: stack.enter_context(working(python, who, folder, ids)) for who, python in whos.items()}
+        workers = {
+            (who, student): stack.enter_context(working(pythons[who], who, folders[student], ids))
+            for who, student in dict.fromkeys((row.who, row.student) for row in rows)
+        }
         for _ in range(given.rounds):
             for row in rows:
-                found[row].append(workers[row.who].ask(row))
+                found[row].append(workers[row.who, row.student].ask(row))
                 rate = len(found[row][-1]["answers"]) / found[row][-1]["seconds"]
                 print(f"{rate:8,.1f} {row.name}", file=sys.stderr, flush=True)
-    reference: dict[tuple[int, int], Any] = {}
+    reference: dict[tuple[int, int, bool], Any] = {}
     result: list[dict[str, Any]] = []
     for row in sorted(rows, key=lambda row: (-row.beam, row.sentences, row.batch if row in SIZES else 0)):
         every = found[row]
         answers = every[0]["answers"]
         count = len(answers)
-        first = reference.setdefault((row.beam, row.sentences), answers)
+        first = reference.setdefault((row.beam, row.sentences, row.student), answers)
         equal = sum(map(list.__eq__, answers, first))
         references = [target for _, target in pairs[:: -(-len(pairs) // row.sentences)]]
         bleu = BLEU().corpus_score([parts.target_vocab.decode(answer) for answer in answers], [references]).score
