@@ -18,11 +18,12 @@ INSTALL := $(RUN) -m pip install $(QUIET) --constraint constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench recipes-small clean
+.PHONY: help demo test quick lint format bench recipes-small clean
 
 help:
 	@echo 'make demo     learn to say numbers in German, look at the attention, translate without PyTorch (minutes)'
 	@echo 'make test     run the tests'
+	@echo 'make quick    run those of them that take no long training, no kills and half of the random models'
 	@echo 'make lint     ruff and mypy'
 	@echo 'make format   put imports and layout in order'
 	@echo 'make bench    measure speed'
@@ -34,6 +35,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(RUN) -m pytest -q -n auto --dist loadfile $(SELECT)
+
+quick: $(READY)
+	@$(RUN) -m pytest -q -n auto --dist loadfile -m 'not slow' $(SELECT)
 
 lint: $(READY)
 	@echo '== ruff check'

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
 
 import sequencing_np
@@ -66,6 +67,7 @@ GRID = [  # the full cube, in turns of one architecture a pair; two turns show e
     for encoder, decoder in PAIRS
 ]
 DRAWN = range(ROUNDS * len(PAIRS))
+QUICK = [index if index < len(PAIRS) else pytest.param(index, marks=pytest.mark.slow) for index in DRAWN]  # to go over
 FLOORS = ["numpy", "torch"]
 
 

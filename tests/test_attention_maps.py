@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from architectures import DRAWN, SPECIAL, architecture, case, name_of, sources, torch_model
+from architectures import DRAWN, QUICK, SPECIAL, architecture, case, name_of, sources, torch_model
 from sequencing.inspection.attention_maps import Maps, layers, looks_at_source, self_weights, watched, whole
 from sequencing.self_attention import SelfAttention
 from sequencing_np.decode import dynamic_decode
@@ -23,7 +23,7 @@ def taught(index: int, watch: bool) -> tuple[Output, Maps, np.ndarray]:
     return output, maps, np.asarray(memory.mask)
 
 
-@pytest.mark.parametrize("index", DRAWN, ids=name_of)
+@pytest.mark.parametrize("index", QUICK, ids=name_of)
 def test_watching_changes_nothing_and_leaves_no_trace(index: int) -> None:
     model = torch_model(index)
     before = {name: set(vars(module)) for name, module in model.named_modules()}
@@ -34,7 +34,7 @@ def test_watching_changes_nothing_and_leaves_no_trace(index: int) -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
-@pytest.mark.parametrize("index", DRAWN, ids=name_of)
+@pytest.mark.parametrize("index", QUICK, ids=name_of)
 def test_maps_are_shares_and_their_mean_is_what_the_decoder_says(index: int) -> None:
     model, decoder = torch_model(index), architecture(index).decoder
     output, maps, mask = taught(index, watch=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from architectures import DRAWN, architecture, name_of, source_side, torch_model
+from architectures import QUICK, architecture, name_of, source_side, torch_model
 from reversing_model import MODELS, reversing, word, write_reversing
 from sequencing.__main__ import main
 from sequencing.forced_alignment import Look, align
@@ -61,7 +61,7 @@ def test_a_layer_and_a_head_are_the_ones_that_were_asked() -> None:
     assert align(translator, PAIRS, Look(head=1)) == found[Look(2, 1)]
 
 
-@pytest.mark.parametrize("index", DRAWN, ids=name_of)
+@pytest.mark.parametrize("index", QUICK, ids=name_of)
 def test_every_architecture_is_aligned_or_says_why_not(index: int) -> None:
     config = architecture(index)
     source, target = (Vocab(list("abcdefghijklmnopqrstuvwxyz"[: size - 4]), "") for size in (19, config.target_size))

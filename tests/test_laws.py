@@ -15,6 +15,7 @@ import torch
 from architectures import (
     DRAWN,
     FLOORS,
+    QUICK,
     SPECIAL,
     TABLES,
     architecture,
@@ -47,7 +48,7 @@ from sequencing_np.weights import nest
 LIMITS = Limits(factor=1.0, constant=4)
 Answers = list[list[Hypothesis]]
 
-each_architecture = pytest.mark.parametrize("index", DRAWN, ids=name_of)
+each_architecture = pytest.mark.parametrize("index", QUICK, ids=name_of)
 each_floor = pytest.mark.parametrize("floor", FLOORS)
 
 SEARCHES: dict[str, Callable[[], FeedBack[Answers]]] = {

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from architectures import DRAWN, architecture, name_of, numpy_model, same, source_side, sources, torch_model
+from architectures import DRAWN, QUICK, architecture, name_of, numpy_model, same, source_side, sources, torch_model
 from sequencing.loading import load_translator
 from sequencing_np.config import to_dict
 from sequencing_np.errors import ModelError, SequencingError
@@ -56,7 +56,7 @@ def listing(place: Path) -> list[str]:
     return sorted(path.relative_to(place).as_posix() for path in place.rglob("*"))
 
 
-@pytest.mark.parametrize("index", DRAWN, ids=name_of)
+@pytest.mark.parametrize("index", QUICK, ids=name_of)
 def test_there_and_back(index: int, tmp_path: Path) -> None:
     written = parts(index, "float64")
     write_model_folder(tmp_path / "model", written)
