@@ -14,14 +14,17 @@ from hypothesis import strategies as st
 from architectures import WORDS, architecture, model_on, name_of
 from reversing_model import LETTERS, reversing, word
 from sequencing.__main__ import main as upper
+from sequencing.model import Model
 from sequencing_np.__main__ import main as ground
 from sequencing_np.beam import BeamFeedBack
 from sequencing_np.columns import ColumnsVocab
+from sequencing_np.config import Origin
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import DataError, SearchError, UsageError
 from sequencing_np.factors import FactoredVocab
 from sequencing_np.feedback import SampleFeedBack
 from sequencing_np.limits import Limits
+from sequencing_np.model import build_model, model_config
 from sequencing_np.model_folder import ModelFolder, write_model_folder
 from sequencing_np.picking import Sampler, banned_ids, sentence_keys
 from sequencing_np.reversal import ReversedVocab
@@ -31,6 +34,7 @@ from sequencing_np.subwords import BYTES, Subwords
 from sequencing_np.translate import Translator
 from sequencing_np.unknown import read_dictionary, words_of
 from sequencing_np.vocab import Vocab
+from sequencing_np.weights import nest
 from table_decoder import SPECIAL, TableDecoder, random_table
 from test_translate import TableModel
 from tiny_models import write_model
@@ -183,18 +187,32 @@ def test_levels_that_do_not_fit() -> None:
             Translator(TableModel(always_unk), source, target).replace_unknown()
 
 
-# A pooling encoder may say the same average of two words twice.
-SEEING = [index for index in WORDS[::9] if architecture(index).encoder.type != "pooling"]
-
-
 @pytest.mark.parametrize("floor", ["numpy", "torch"])
-@pytest.mark.parametrize("index", SEEING, ids=name_of)
+@pytest.mark.parametrize("index", WORDS[::9], ids=name_of)
 def test_models_that_look_at_no_words(index: int, floor: str) -> None:
     config = architecture(index)
     looks = config.decoder.type != "fixed_vector" and config.decoder.attention.type != "summary"
     names = [Vocab([f"w{token}" for token in range(4, size)]) for size in (config.source_size, config.target_size)]
     translator = Translator(model_on(index, floor), names[0], names[1])
     if looks:
+        translator.replace_unknown()
+    else:
+        with pytest.raises(SearchError, match="does not look at single source tokens"):
+            translator.replace_unknown()
+
+
+@pytest.mark.parametrize("floor", ["numpy", "torch"])
+@pytest.mark.parametrize("window", [1, 3, 5, 301])
+@pytest.mark.parametrize("row", ["additive", "summary"])
+def test_averages_of_neighbours_are_looked_at(row: str, window: int, floor: str) -> None:
+    """The average over all words of a short source is the same everywhere, and still each is looked at by itself."""
+    encoder = {"type": "pooling", "embedding_size": 3, "window": window}
+    decoder = {"embedding_size": 5, "stack": {"size": 7}, "attention": {"type": row, "size": 4}}
+    config = model_config({"encoder": encoder, "decoder": decoder, "source_size": 11, "target_size": 13}, Origin("x"))
+    model: Any = Model(config).eval()
+    model = model if floor == "torch" else build_model(config, nest(model.weights()))
+    translator = Translator(model, *(Vocab([f"w{token}" for token in range(4, size)]) for size in (11, 13)))
+    if row == "additive":
         translator.replace_unknown()
     else:
         with pytest.raises(SearchError, match="does not look at single source tokens"):

@@ -18,7 +18,7 @@ import numpy as np
 from sequencing_np.arrays import Arrays
 from sequencing_np.batch import PadIds, in_order, length_batches, make_batch, pad
 from sequencing_np.decode import Decoder, dynamic_decode
-from sequencing_np.errors import DataError, SearchError
+from sequencing_np.errors import DataError
 from sequencing_np.feedback import Deciding, Hypothesis, TrainingFeedBack
 from sequencing_np.limits import Limits
 from sequencing_np.mbr import NONE, candidate_keys, groups
@@ -35,7 +35,7 @@ from sequencing_np.state import Memory, select
 from sequencing_np.streaming import Begun, in_windows
 from sequencing_np.text_stream import Unanswered, quiet, text_pieces
 from sequencing_np.translation import Answer, Scored, Translation, agreed, fitted, without_alignments
-from sequencing_np.unknown import check_levels, replaced, words_of
+from sequencing_np.unknown import check_levels, check_looks, replaced, words_of
 from sequencing_np.vectors import Source, is_blank, shown
 from sequencing_np.vocab import Vocabulary
 from sequencing_np.weights import nest
@@ -80,13 +80,14 @@ class Translator:
     def replace_unknown(self, dictionary: Mapping[str, str] = {}) -> None:
         """From now on put a translation of the attended source word in the place of each UNK, or else that word."""
         check_levels(self.source_vocab, self.target_vocab)
-        special = self.source_vocab.special
-        greedy = SearchConfig(beam=1, max_length=1, alignments=True)
-        found = self.search([[special.unk, *self.source_vocab.encode("")]], greedy, np.zeros(1, dtype=np.uint64))[0]
-        weights = found[0].alignment if found else None
-        if weights is not None and weights[0, 0] == weights[0, 1]:
-            raise SearchError("this model does not look at single source tokens, so no unknown token can be replaced")
+        check_looks(self.source_vocab, self.first_look)
         self.dictionary = dictionary
+
+    def first_look(self, source: list[int]) -> np.ndarray | None:  # (S,) -> (S,)
+        """What the model looks at for the first token of a greedy answer; None where it has no answer."""
+        greedy = SearchConfig(beam=1, max_length=1, alignments=True)
+        found = self.search([source], greedy, np.zeros(1, dtype=np.uint64))[0]
+        return found[0].alignment[0] if found and found[0].alignment is not None else None
 
     @classmethod
     def load(cls, folder: str | Path, dtype: Any = np.float32) -> Translator:

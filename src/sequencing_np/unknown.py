@@ -7,11 +7,11 @@ et al. 2015, section 3.3). Only words and characters can be replaced: a piece of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from sequencing_np.errors import DataError, UsageError
+from sequencing_np.errors import DataError, SearchError, UsageError
 from sequencing_np.reversal import reading_order
 from sequencing_np.special import Vocabulary
 from sequencing_np.text import read_lines
@@ -46,6 +46,18 @@ def check_levels(source: Vocabulary, target: Vocabulary) -> None:
             "unknown tokens cannot be replaced: one side is of words and the other of characters; to have none of "
             "them, never say the unknown token (--no-unknown)"
         )
+
+
+def check_looks(vocab: Vocabulary, look: Callable[[list[int]], np.ndarray | None]) -> None:
+    """SearchError where a look, (S,) -> (S,), weighs unknown tokens and the end alike.
+
+    Longer sources are looked at, too: an encoder that averages neighbours says the same of all words of a short one.
+    """
+    for count in (1, 16, 256):
+        weights = look([vocab.special.unk] * count + vocab.encode(""))
+        if weights is None or (weights[: count + 1] != weights[0]).any():
+            return
+    raise SearchError("this model does not look at single source tokens, so no unknown token can be replaced")
 
 
 def words_of(vocab: Vocabulary, ids: Sequence[int], pieces: Sequence[str]) -> list[str | None]:
