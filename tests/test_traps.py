@@ -208,8 +208,15 @@ def test_every_bridge_serves_every_cell(bridge: str, cell: str) -> None:
     assert reached
 
 
+PART = re.compile(r"encoder\.(reader|words|characters|encoders\.[#\d]+)\.")  # an encoder inside another one
+LEAST = 1e-12  # what rounding leaves of a gradient that is none is less
+
+
 def slopes(index: int) -> dict[str, float]:
-    """The largest gradient of each weight of an architecture after one batch, by its kind."""
+    """The largest gradient of each weight of an architecture after one batch, by its kind.
+
+    Encoders that are part of another one are left out where nothing needs what they say.
+    """
     config = architecture(index)  # which draws from the generator, the first time
     torch.manual_seed(index)
     model = Model(config).double()
@@ -220,12 +227,23 @@ def slopes(index: int) -> dict[str, float]:
     target = np.random.default_rng(index).integers(4, config.target_size, (6, 7))
     output = dynamic_decode(model.decoder, model.encode(*batch), TrainingFeedBack(target, SPECIAL))
     cross_entropy(output.logits, torch.tensor(target), torch.ones(6, 7, dtype=torch.bool)).backward()
+    largest = {
+        name: 0.0 if parameter.grad is None else float(parameter.grad.abs().max())
+        for name, parameter in model.named_parameters()
+    }
+    needed = {part_of(name) for name, slope in largest.items() if slope > LEAST}
     found: dict[str, float] = {}
-    for name, parameter in model.named_parameters():
-        largest = 0.0 if parameter.grad is None else float(parameter.grad.abs().max())
-        kind = kind_of(name, config)
-        found[kind] = max(found.get(kind, 0.0), largest)
+    for name, slope in largest.items():
+        if part_of(name) in needed:
+            kind = kind_of(name, config)
+            found[kind] = max(found.get(kind, 0.0), slope)
     return found
+
+
+def part_of(name: str) -> str:
+    """Which part of an encoder a weight belongs to, if it does to one."""
+    part = PART.match(name)
+    return part[0] if part else ""
 
 
 def kind_of(name: str, config: Any) -> str:
@@ -244,16 +262,19 @@ def test_every_weight_learns() -> None:
     (In each single one there may be parts that it does not need, such as keys where an attention reads the summary.)
     One weight of the published formulas never does, the bias of keys that are multiplied with the query and then go
     through a softmax: it adds the same to every score. Where the parts of a composed encoder say keys, theirs are such.
-    Parts are drawn for few, and some cells only for sentences of one word: what learns in an encoder learns in a part.
+    What one architecture alone has in a part, and does not need there, must learn in an encoder that is no part.
     """
-    largest: dict[str, float] = {}
+    largest: dict[str, list[float]] = {}
     for index in range(len(GRID)):
         for kind, slope in slopes(index).items():
-            largest[kind] = max(largest.get(kind, 0.0), slope)
-    whole = {kind: re.sub(r"^encoder\.(reader|words|characters|encoders\.#)\.", "encoder.", kind) for kind in largest}
-    dead = {kind for kind, slope in largest.items() if max(slope, largest.get(whole[kind], 0.0)) < 1e-12}
-    keys = r"attention\..*key\.bias of multi_head$|^encoder\.(reader|words|characters|encoders)\..*bias$"
-    assert {kind for kind in dead if not re.search(keys, kind)} == set()
+            largest.setdefault(kind, []).append(slope)
+    whole = {kind: kind.replace(part_of(kind), "encoder.") if part_of(kind) else kind for kind in largest}
+    alone = {kind for kind, found in largest.items() if len(found) == 1 and max(largest.get(whole[kind], [0])) > LEAST}
+    keys = r"attention\..*key\.bias of multi_head$|^encoder\.(reader|words|characters|encoders\.#)\.key\.bias$"
+    dead = {kind for kind, found in largest.items() if max(found) < LEAST and not re.search(keys, kind)}
+    assert dead - alone == set()
+    parts = {"reader", "words", "characters", "encoders.#"}
+    assert {part_of(kind) for kind in largest} == {"", *(f"encoder.{part}." for part in parts)}
 
 
 def test_models_share_nothing() -> None:
