@@ -13,6 +13,7 @@ from architectures import same
 from sequencing.attention import ATTENTIONS as UPPER
 from sequencing.attention import look as upper_look
 from sequencing_np.attention import ATTENTIONS, AttentionConfig, look
+from sequencing_np.attention_past import LOOKING_BACK
 from sequencing_np.errors import ConfigError
 from sequencing_np.state import Memory, MemorySizes
 from sequencing_np.weights import nest
@@ -157,6 +158,27 @@ def test_local_by_hand(window: int) -> None:
             wanted = np.array([shares.get(s, 0.0) / sum(shares.values()) for s in range(4)])
             same((found.alignment[row, t], found.context[row, t]), (wanted, wanted @ given.values[row]))
     assert bool(left_out) == (window < 3)
+
+
+@pytest.mark.parametrize("window", [1, 2, 10])
+def test_local_m_by_hand_step_by_step(window: int) -> None:
+    """Luong et al. 2015, section 3.2: equation 7 over what is at most `window` from t; past the end from the last."""
+    ground, upper, w, width = build("local_m", window=window)
+    given, queries = memory(), np.random.default_rng(3).normal(0, 1, (4, 6, width))
+    for twin, native, glance in ((ground, np.asarray, look), (upper, torch.tensor, upper_look)):
+        read = Memory(*map(native, given[:5]))
+        begin = twin.begin(read)
+        found = glance(twin, native(queries), twin.prepare(read), begin)
+        first = glance(twin, native(queries[:, :2]), twin.prepare(read), begin)
+        same(glance(twin, native(queries[:, 2:]), twin.prepare(read), first.past)[1], found.alignment[:, 2:])
+        for row in range(3):
+            count = int(MASK[row].sum())
+            for t, q in enumerate(queries[row]):
+                near = np.array([s < count and abs(s - min(t, count - 1)) <= window for s in range(4)])
+                score = lambda q, k: dot(times(w["query.weight"], q), k)  # noqa: E731
+                context, alignment = by_hand(score, [q], given.keys[row], given.values[row], near)
+                same((found.context[row, t], found.alignment[row, t]), (context[0], alignment[0]))
+        assert not np.asarray(found.alignment[3]).any()
 
 
 def stops(chances: list[float], before: list[float]) -> list[float]:
@@ -308,7 +330,7 @@ def test_settings_that_contradict() -> None:
     assert AttentionConfig("additive", size=250, heads=4).size == 250  # heads are for multi_head only
     with pytest.raises(ConfigError, match="did you mean 'additive'"):
         AttentionConfig("aditive")
-    for row in ("coverage", "monotonic"):
+    for row in LOOKING_BACK:
         with pytest.raises(ConfigError, match=rf"each = '{row}': .*set attention\.each = additive"):
             AttentionConfig("parallel", each=row)
     for wrong in ({"size": 0}, {"heads": 0}, {"dropout": 1.0}, {"dropout": -0.1}, {"window": 0}):

@@ -18,8 +18,8 @@ __version__ = _ground.__version__
 _HOMES: dict[str, tuple[str, ...]] = {  # module -> its public names
     "layers": ("LookUpOp",),
     "attention_scores": ("Attention", "AdditiveAttention", "DotAttention", "ScaledDotAttention", "GeneralAttention",
-                         "LocalAttention", "MultiHeadAttention", "CoverageAttention", "MonotonicAttention",
-                         "SummaryAttention"),
+                         "LocalAttention", "MultiHeadAttention", "SummaryAttention"),
+    "attention_past": ("CoverageAttention", "MonotonicAttention", "LocalMonotonicAttention"),
     "several_memories": ("ParallelAttention", "AvAttention", "HierarchicalAttention", "GatedAttention"),
     "attention": ("ATTENTIONS",),
     "rnn": ("StackRNNEncoder", "StackBidirectionalRNNEncoder", "AlternatingRNNEncoder"),

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sequencing.attention_scores import EACH, CoverageAttention, MonotonicAttention
+from sequencing.attention_past import LOOKING_BACK
+from sequencing.attention_scores import EACH
 from sequencing.several_memories import CoarsestAttention, GatedAttention, HierarchicalAttention, ParallelAttention
 from sequencing_np.attention import Looked, Past
 from sequencing_np.state import Memory
@@ -41,8 +42,7 @@ def look(attention: Any, query: Tensor, memory: Memory, past: Past) -> Looked:  
 
 ATTENTIONS: dict[str, Any] = {
     **EACH,
-    "coverage": CoverageAttention,
-    "monotonic": MonotonicAttention,
+    **LOOKING_BACK,
     "parallel": ParallelAttention,
     "hierarchical": HierarchicalAttention,
     "gated": GatedAttention,

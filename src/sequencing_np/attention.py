@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sequencing_np.attention_scores import EACH, CoverageAttention, MonotonicAttention
+from sequencing_np.attention_past import LOOKING_BACK
+from sequencing_np.attention_scores import EACH
 from sequencing_np.attention_scores import Past as Past
 from sequencing_np.config import choose, require
 from sequencing_np.several_memories import CoarsestAttention, GatedAttention, HierarchicalAttention, ParallelAttention
@@ -28,13 +29,13 @@ class AttentionConfig:
     project_keys: bool = True  # additive: project the memory's keys; False where the encoder has done it
     dropout: float = 0.0  # of the weights, while training
     each: str = "additive"  # what looks at each of several memories: a row of EACH
-    window: int = 10  # local only: tokens on each side of the place that are seen
+    window: int = 10  # local and local_m: tokens on each side of the place that are seen
     hard: bool = False  # monotonic only: one place, not chances of each; noise while training makes up for it
 
     def __post_init__(self) -> None:
         choose(ATTENTIONS, self.type, "type")
         require(
-            self.each not in ("coverage", "monotonic"),
+            self.each not in LOOKING_BACK,
             f"each = {self.each!r}: it looks back at alignments, and only those of the first memory are kept; "
             "set attention.each = additive",
         )
@@ -91,8 +92,7 @@ def look(attention: Any, query: np.ndarray, memory: Memory, past: Past) -> Looke
 
 ATTENTIONS: dict[str, Any] = {
     **EACH,
-    "coverage": CoverageAttention,
-    "monotonic": MonotonicAttention,
+    **LOOKING_BACK,
     "parallel": ParallelAttention,
     "hierarchical": HierarchicalAttention,
     "gated": GatedAttention,
