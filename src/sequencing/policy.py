@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.linalg import vecdot
 
+from sequencing.arrays import LOG2_E, ROWS
 from sequencing.distillation import Taught
 from sequencing.layers import short, wide
 from sequencing.loss import Judged, slices
@@ -119,28 +120,51 @@ class Chosen(NamedTuple):
 
         By the logits: weight (p - 1 at the id), entropy p (log p + H), near p (log p - log q - KL).
         """
-        said = log_policy(logits, self.banned)
-        p, right = said.exp(), self.ids.expand(1, -1)[..., None]
-        surprise = vecdot(p, said)[..., None]  # -H
-        weights = self.weights.to(said.dtype)[None, :, None]
-        whole = -(weights * said.gather(2, right)).sum() + self.entropy * surprise.sum()
+        slope = torch.empty_like(logits, dtype=wide(logits[:0]).dtype)
+        size = ROWS if logits.device.type == "cpu" else logits.shape[1]
+        parts = [slice(first, first + size) for first in range(0, logits.shape[1], size)]
+        sums = [torch.stack(self.at(part).slopes(logits[0, part], slope[0, part])) for part in parts]
+        whole, uncertainty = torch.stack(sums).sum(dim=0)
+        return Judged(whole, uncertainty, slope)
+
+    def slopes(self, logits: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:  # (N, V), (N, V)
+        """The two sums of a few places; the gradient comes into `slope`."""
+        said = spoken(logits, self.banned)
+        said.sub_(said.amax(dim=1, keepdim=True))
+        p = torch.mul(said, LOG2_E, out=slope).exp2_()
+        total = p.sum(dim=1, keepdim=True)
+        log_total, weights, ids = total.log(), self.weights.to(said.dtype)[:, None], self.ids[:, None]
+        surprise = vecdot(p, said)[:, None] / total - log_total  # -H
+        uncertainty = -surprise.sum()
+        whole = -(weights * (said.gather(1, ids) - log_total)).sum() - self.entropy * uncertainty
         change = None
+        if self.entropy or (self.start and self.near):
+            p.div_(total)
+            said.sub_(log_total)
+            total = torch.ones_like(total)
         if self.entropy:
             change = p * (said - surprise) * self.entropy
         if self.start and self.near:
             apart = said - log_policy(self.start.logits(), self.banned)
-            divergence = vecdot(p, apart)[..., None]
+            divergence = vecdot(p, apart)[:, None]
             whole = whole + self.near * divergence.sum()
             pull = p * (apart - divergence) * self.near
             change = pull if change is None else change.add_(pull)
-        slope = p.mul_(weights).scatter_add_(2, right, -weights)
-        return Judged(whole, -surprise.sum(), slope if change is None else slope.add_(change))
+        p.mul_(weights / total).scatter_add_(1, ids, -weights)
+        if change is not None:
+            p.add_(change)
+        return whole, uncertainty
+
+
+def spoken(logits: Tensor, banned: Tensor) -> Tensor:  # (..., V), (M,) -> (..., V)
+    """A copy, with a finite number far below all others for the ids that may not be said, so that 0 x it is 0."""
+    logits = wide(logits)
+    return logits.index_fill(-1, banned, torch.finfo(logits.dtype).min / 4)
 
 
 def log_policy(logits: Tensor, banned: Tensor) -> Tensor:  # (..., V), (M,) -> (..., V)
-    """log softmax over the ids that may be said; a finite number far below for the others, so that 0 x it is 0."""
-    logits = wide(logits)
-    return torch.log_softmax(logits.index_fill(-1, banned, torch.finfo(logits.dtype).min / 4), dim=-1)
+    """log softmax over the ids that may be said."""
+    return torch.log_softmax(spoken(logits, banned), dim=-1)
 
 
 @torch.no_grad()
