@@ -20,6 +20,7 @@ from sequencing.train.loop import run, train
 from sequencing.train.losses import losses_of
 from sequencing.train.objectives import first_of_their_kind, step_losses, task_of
 from sequencing.train.opening import open_session
+from sequencing.train.reading import Read, places_of
 from sequencing.train.session import Session
 from sequencing.train.settings import check_settings
 from sequencing.train.update import update
@@ -228,6 +229,52 @@ def test_nearness_to_the_start(tmp_path: Path) -> None:
     assert not torch.allclose(*pulled, rtol=1e-2)
     for session, _ in found.values():
         session.close()
+
+
+# --- places -----------------------------------------------------------------------------------------------------------
+
+
+def test_rows_with_the_same_words_before_share_a_place() -> None:
+    """Against a look at every token; a row that does not speak at a place takes no part in it."""
+    chance = np.random.default_rng(5)
+    ids, own = chance.integers(1, 3, (3, 5, 4)), chance.random((3, 4, 4)) < 0.8
+    found = places_of(Read(ids, ids > 0, ids > 0), own, True)
+    kinds: dict[Any, list[tuple[int, int, int]]] = {}
+    for sentence, row, step in np.argwhere(own):
+        words = (sentence, *ids[sentence, row, :step])
+        kinds.setdefault(words, []).append((sentence, row, step))
+    assert len(kinds) == len(found.at) < own.sum()
+    flat = sorted(kinds.values(), key=lambda kind: kind[0])
+    for place, kind in enumerate(flat):
+        assert found.at[place] == np.ravel_multi_index(kind[0], ids.shape)
+        assert [row for _, row, _ in kind] == np.flatnonzero(found.there[place]).tolist()
+        tokens = [np.ravel_multi_index(token, own.shape) for token in kind]
+        assert found.tokens[place, found.there[place]].tolist() == tokens
+        assert set(found.tokens[place]) == set(tokens)
+    each = places_of(Read(ids, ids > 0, ids > 0), own, False)
+    assert len(each.at) == own.sum() == each.there.sum() and (each.there.sum(axis=1) == 1).all()
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_places_shared_or_not_a_few_at_a_time_or_all(name: str, tmp_path: Path) -> None:
+    """The loss and its gradient are the same, in minimum risk too, whose weights hang on whole sentences."""
+    more = ["samples=6", "entropy=0.1", "sharpness=0.7", f"type={name}"]
+    session = tiny(tmp_path, *(f"train.objective.{setting}" for setting in more))
+    batch, found, counts = batch_of(session, ("ab", "ba"), ("a", "b"), times=3), [], []
+    for shared, cells in [(True, 1 << 22), (False, 1 << 22), (True, 1), (False, 50)]:
+
+        def places(read: Any, own: np.ndarray, _: bool, shared: bool = shared) -> Any:
+            counts.append(len(places_of(read, own, shared).at))
+            return places_of(read, own, shared)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(objectives, "places_of", places)
+            patch.setattr("sequencing.loss.CELLS", cells)
+            losses = step_losses(session, batch, np.random.default_rng(3))
+        found.append(torch.cat([gradient(session, losses.whole), losses.whole[None].detach(), losses.told]))
+    assert counts[0] < counts[1]
+    for each in found[1:]:
+        torch.testing.assert_close(each, found[0], rtol=1e-6, atol=1e-8)
 
 
 # --- finished sentences, dropout, the schedule ----------------------------------------------------------------------

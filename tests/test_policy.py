@@ -200,14 +200,15 @@ def test_the_slope_is_autograds(near: float, cells: int, monkeypatch: pytest.Mon
     weights = torch.randn(PLACES, generator=chance, dtype=torch.float64)
     ids = torch.tensor([1, 3, 4, 5, 6])[torch.arange(PLACES) % 5]
     other = torch.randn(PLACES, V, generator=chance, dtype=torch.float64)
-    chosen = Chosen(ids, weights, BANNED, 0.3, near, Taught(other, None, None, 1.0, 1.0) if near else None)
+    start = Taught(other, None, None, 1.0, 1.0) if near else None
+    chosen = Chosen(ids[:, None], weights[:, None], torch.ones(PLACES, 1, dtype=torch.bool), BANNED, 0.3, near, start)
     given, own, third = ([part.clone().requires_grad_() for part in made] for _ in range(3))
     found = OfFeatures.apply(*given, chosen)
     allowed = [1, 3, 4, 5, 6]
     said = torch.log_softmax(functional.linear(*own)[0][:, allowed], dim=1)
-    start = torch.log_softmax(other[:, allowed], dim=1)
+    first = torch.log_softmax(other[:, allowed], dim=1)
     entropy = -(said.exp() * said).sum()
-    divergence = (said.exp() * (said - start)).sum()
+    divergence = (said.exp() * (said - first)).sum()
     right = said[torch.arange(PLACES), torch.arange(PLACES) % 5]
     whole = -(weights * right).sum() - 0.3 * entropy + near * divergence
     torch.testing.assert_close(found, (whole, entropy))
@@ -221,8 +222,8 @@ def test_the_slope_is_autograds(near: float, cells: int, monkeypatch: pytest.Mon
     with torch.no_grad():
         last.weight.copy_(made[1])
         last.bias.copy_(made[2])
-    torch.testing.assert_close(log_probs(made[0][0], last, ids, BANNED), right.detach())
-    torch.testing.assert_close(log_probs(functional.linear(*made)[0], None, ids, BANNED), right.detach())
+    torch.testing.assert_close(log_probs(made[0][0], last, ids[:, None], BANNED)[:, 0], right.detach())
+    torch.testing.assert_close(log_probs(functional.linear(*made)[0], None, ids[:, None], BANNED)[:, 0], right.detach())
 
 
 def test_the_banned_have_no_part() -> None:

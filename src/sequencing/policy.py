@@ -101,10 +101,14 @@ class Baseline(nn.Module):
 
 
 class Chosen(NamedTuple):
-    """What was said at N places by the model itself, and what each of them weighs. The twin of `loss.Wanted`."""
+    """What was said at N places by the model itself, and what each of it weighs. The twin of `loss.Wanted`.
 
-    ids: Tensor  # (N,)
-    weights: Tensor  # (N,)
+    At one place k samples of a sentence may have spoken, whose words before are the same.
+    """
+
+    ids: Tensor  # (N, k)
+    weights: Tensor  # (N, k)  0 where a sample did not speak there
+    there: Tensor  # (N, k)  whether it did
     banned: Tensor  # ids that no search may say: the policy is the softmax over the others
     entropy: float = 0.0  # the weight of the entropy, which is to be large
     near: float = 0.0  # the weight of the divergence from the model of `start`, which is to be small
@@ -113,7 +117,7 @@ class Chosen(NamedTuple):
     def at(self, part: slice) -> Chosen:
         """The same at some of the places."""
         start = self.start and self.start.at(part)
-        return self._replace(ids=self.ids[part], weights=self.weights[part], start=start)
+        return self._replace(ids=self.ids[part], weights=self.weights[part], there=self.there[part], start=start)
 
     def judged(self, logits: Tensor) -> Judged:  # (1, N, V)
         """Sum of weight x -log p(id), less entropy H(p), plus near KL(p || start); their gradient; and the sum of H.
@@ -133,24 +137,27 @@ class Chosen(NamedTuple):
         said.sub_(said.amax(dim=1, keepdim=True))
         p = torch.mul(said, LOG2_E, out=slope).exp2_()
         total = p.sum(dim=1, keepdim=True)
-        log_total, weights, ids = total.log(), self.weights.to(said.dtype)[:, None], self.ids[:, None]
+        log_total, weights = total.log(), self.weights.to(said.dtype)
+        count = self.there.sum(dim=1, keepdim=True).to(said.dtype)
         surprise = vecdot(p, said)[:, None] / total - log_total  # -H
-        uncertainty = -surprise.sum()
-        whole = -(weights * (said.gather(1, ids) - log_total)).sum() - self.entropy * uncertainty
+        uncertainty = -(count * surprise).sum()
+        whole = -(weights * (said.gather(1, self.ids) - log_total)).sum() - self.entropy * uncertainty
         change = None
         if self.entropy or (self.start and self.near):
             p.div_(total)
             said.sub_(log_total)
             total = torch.ones_like(total)
         if self.entropy:
-            change = p * (said - surprise) * self.entropy
+            change = p * (said - surprise) * (self.entropy * count)
         if self.start and self.near:
             apart = said - log_policy(self.start.logits(), self.banned)
             divergence = vecdot(p, apart)[:, None]
-            whole = whole + self.near * divergence.sum()
-            pull = p * (apart - divergence) * self.near
+            whole = whole + self.near * (count * divergence).sum()
+            pull = p * (apart - divergence) * (self.near * count)
             change = pull if change is None else change.add_(pull)
-        p.mul_(weights / total).scatter_add_(1, ids, -weights)
+        p.mul_(weights.sum(dim=1, keepdim=True) / total)
+        same = self.ids[:, :, None] == self.ids[:, None]  # (N, k, k): an id said twice is written twice, the same
+        p.scatter_(1, self.ids, p.gather(1, self.ids) - (same * weights[:, None]).sum(dim=2))
         if change is not None:
             p.add_(change)
         return whole, uncertainty
@@ -169,7 +176,7 @@ def log_policy(logits: Tensor, banned: Tensor) -> Tensor:  # (..., V), (M,) -> (
 
 @torch.no_grad()
 def log_probs(features: Tensor, last: nn.Linear | None, ids: Tensor, banned: Tensor) -> Tensor:
-    # (N, F) or (N, V), (N,), (M,) -> (N,)
+    # (N, F) or (N, V), (N, k), (M,) -> (N, k)
     """log p of the ids, some places at a time; `last` is the last matrix where the features are not the logits yet."""
     size = last.out_features if last else features.shape[1]
     found = []
@@ -177,5 +184,5 @@ def log_probs(features: Tensor, last: nn.Linear | None, ids: Tensor, banned: Ten
         logits = features[part]
         if last:
             logits = nn.functional.linear(short(logits), short(last.weight), short(last.bias))
-        found.append(log_policy(logits, banned).gather(1, ids[part, None])[:, 0])
-    return torch.cat(found) if found else features.new_zeros(0)
+        found.append(log_policy(logits, banned).gather(1, ids[part]))
+    return torch.cat(found) if found else features.new_zeros(ids.shape)

@@ -19,7 +19,7 @@ from sequencing.precision import PRECISIONS
 from sequencing.profiling import part
 from sequencing.rewards import Task, dense
 from sequencing.train.losses import Losses, losses_of
-from sequencing.train.reading import Read, Said, spread, taught_by, taught_places, to_read
+from sequencing.train.reading import Read, Said, places_of, spread, taught_by, taught_places, to_read
 from sequencing.train.session import Session
 from sequencing.train.tally import TOLD
 from sequencing_np.batch import Batch
@@ -87,13 +87,16 @@ class Own:
         self.objective, self.row, self.said, self.arrays = objective, row, said, arrays
         self.count = objective.samples + (row.candidates and objective.with_target)  # rows of a sentence that earn
         own = read.own[:, : self.count]
-        places = np.flatnonzero(spread(own, read))
-        self.ids, self.at, self.inside = read.ids_at(places, arrays), said.at(places), np.flatnonzero(own)
+        places = places_of(read, own, not objective.dropout)
+        self.at, self.there, self.tokens = said.at(places.at), arrays.native(places.there), arrays.native(places.tokens)
+        self.ids = arrays.native(read.ids[:, : self.count].reshape(-1)[places.tokens])
         self.mask = torch.from_numpy(own).to(arrays.device, torch.float32)  # (B, n, T)
         self.fresh = torch.from_numpy(first_of_their_kind(read.ids[:, : self.count])).to(arrays.device)
         self.banned = arrays.native(banned_ids(session.special, False))
-        self.near = taught_by(critic.start.model, batch, read, session.special, places) if critic.start else None
-        self.foreseen = said.foreseen(critic.baseline, self.at, self.mask) if critic.baseline else None
+        self.near = taught_by(critic.start.model, batch, read, session.special, places.at) if critic.start else None
+        self.foreseen = None
+        if critic.baseline:
+            self.foreseen = said.foreseen(critic.baseline, said.at(np.flatnonzero(spread(own, read))), self.mask)
 
     def earned(self, rewards: Tensor) -> Earned:  # (B, n + 1 with the likeliest answer, T)
         """What an objective may want to know of the samples."""
@@ -105,16 +108,16 @@ class Own:
             earned = earned._replace(foreseen=self.foreseen.detach())
         if row.candidates:
             likely = self.said.log_probs(self.at, self.ids, self.banned)
-            each = torch.zeros_like(self.mask, dtype=likely.dtype).masked_scatter(self.mask > 0, likely)
-            earned = earned._replace(log_probs=each.sum(dim=2), fresh=self.fresh)
+            each = likely.new_zeros(self.mask.numel()).index_put((self.tokens[self.there],), likely[self.there])
+            earned = earned._replace(log_probs=each.view_as(self.mask).sum(dim=2), fresh=self.fresh)
         return earned
 
     def cost(self, earned: Earned) -> tuple[Tensor, Tensor, Tensor]:
         """The loss, the baseline's error in it; the entropy, and that error alone, which are only told."""
         assert self.row.weights is not None
-        weights = self.row.weights(earned).flatten()[self.arrays.native(self.inside)]
+        weights = self.row.weights(earned).flatten()[self.tokens] * self.there
         entropy, near = self.objective.entropy / self.count, self.objective.near / self.count
-        chosen = Chosen(self.ids, weights, self.banned, entropy, near, self.near)
+        chosen = Chosen(self.ids, weights, self.there, self.banned, entropy, near, self.near)
         whole, uncertainty = self.said.cost(self.at, chosen)
         if self.foreseen is None:
             return whole, uncertainty, whole.new_zeros(())

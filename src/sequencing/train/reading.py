@@ -64,6 +64,38 @@ def spread(own: np.ndarray, read: Read) -> np.ndarray:  # (B, n, T) -> (B, m, T)
     return found
 
 
+class Places(NamedTuple):
+    """Where k rows of a sentence speak: N places. Rows whose words before are the same speak at one place."""
+
+    at: np.ndarray  # (N,) counted through all rows that are read
+    tokens: np.ndarray  # (N, k) counted through (B, k, T); where a row does not speak, the token of one that does
+    there: np.ndarray  # (N, k) bool: whether it speaks
+
+
+def places_of(read: Read, own: np.ndarray, shared: bool) -> Places:  # (B, k, T)
+    """The places of the tokens `own`, sentence by sentence; not `shared`: one for each token."""
+    count = own.shape[1]
+    first = first_alike(read.ids[:, :count], own) if shared else np.broadcast_to(np.arange(count)[:, None], own.shape)
+    leading = own & (first == np.arange(count)[:, None])
+    number = np.cumsum(leading).reshape(own.shape) - 1
+    sentence, row, step = np.nonzero(own)
+    place = number[sentence, first[own], step]
+    tokens = np.repeat(np.flatnonzero(leading)[:, None], count, axis=1)
+    tokens[place, row] = np.flatnonzero(own)
+    there = np.zeros(tokens.shape, dtype=bool)
+    there[place, row] = True
+    return Places(np.flatnonzero(spread(leading, read)), tokens, there)
+
+
+def first_alike(ids: np.ndarray, own: np.ndarray) -> np.ndarray:  # (B, k, T), (B, k, T) -> (B, k, T)
+    """At each token of its own, a row's first companion that speaks there too, after the same words."""
+    alike = np.ones((*ids.shape[:2], *ids.shape[1:]), dtype=bool)  # (B, k, k, T)
+    same = ids[:, :, None, :-1] == ids[:, None, :, :-1]
+    np.logical_and.accumulate(same, axis=3, out=alike[..., 1:])
+    found: np.ndarray = (alike & own[:, None]).argmax(axis=2)
+    return found
+
+
 def taught_places(read: Read, start: np.ndarray, objective: ObjectiveConfig) -> list[tuple[float, np.ndarray]]:
     """Weights of cross entropy, and where it is taken: before words of one's own (once), and all over the target."""
     before, whole = np.zeros_like(read.real), np.zeros_like(read.real)
@@ -122,7 +154,7 @@ class Said:
             found: Tensor = baseline(self.heard[places])
         return torch.zeros_like(own, dtype=found.dtype).masked_scatter(own > 0, found)
 
-    def log_probs(self, places: Tensor, ids: Tensor, banned: Tensor) -> Tensor:  # (N,), (N,) -> (N,)
+    def log_probs(self, places: Tensor, ids: Tensor, banned: Tensor) -> Tensor:  # (N,), (N, k) -> (N, k)
         """How likely the ids were; without a gradient."""
         last = self.decoder.head.output if self.late else None
         return log_probs(self.features.detach()[places], last, ids, banned)
