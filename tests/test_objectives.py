@@ -243,7 +243,7 @@ def test_rows_with_the_same_words_before_share_a_place() -> None:
     for sentence, row, step in np.argwhere(own):
         words = (sentence, *ids[sentence, row, :step])
         kinds.setdefault(words, []).append((sentence, row, step))
-    assert len(kinds) == len(found.at) < own.sum()
+    assert len(kinds) == len(found.at) == found.ends[-1] < own.sum()
     flat = sorted(kinds.values(), key=lambda kind: kind[0])
     for place, kind in enumerate(flat):
         assert found.at[place] == np.ravel_multi_index(kind[0], ids.shape)
@@ -251,6 +251,7 @@ def test_rows_with_the_same_words_before_share_a_place() -> None:
         tokens = [np.ravel_multi_index(token, own.shape) for token in kind]
         assert found.tokens[place, found.there[place]].tolist() == tokens
         assert set(found.tokens[place]) == set(tokens)
+        assert np.searchsorted(found.ends, place, side="right") == kind[0][0]
     each = places_of(Read(ids, ids > 0, ids > 0), own, False)
     assert len(each.at) == own.sum() == each.there.sum() and (each.there.sum(axis=1) == 1).all()
 

@@ -38,6 +38,10 @@ class Wanted(NamedTuple):
         """The same at some of the places."""
         return self._replace(ids=self.ids[part], taught=self.taught and self.taught.at(part))
 
+    def parts(self, x: Tensor, size: int) -> Iterator[slice]:
+        """Places looked at together."""
+        return slices(x, size)
+
     def judged(self, logits: Tensor) -> Judged:  # (P, N, V)
         """What logits cost at all of the places."""
         return judged(logits, self)
@@ -116,7 +120,7 @@ class OfLogits(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, wanted: Wanted) -> tuple[Tensor, Tensor]:
         gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
         parts = []
-        for part in slices(logits, logits.shape[2]):
+        for part in wanted.parts(logits, logits.shape[2]):
             found = wanted.at(part).judged(logits[:, part])
             parts.append(torch.stack(found[:2]))
             if gradient is not None:
@@ -148,7 +152,7 @@ class OfFeatures(torch.autograd.Function):
         short_x, short_weight, short_bias = short(x), short(weight), short(bias)
         parts = []
         with torch.autocast(x.device.type, enabled=False):
-            for part in slices(x, len(weight)):
+            for part in wanted.parts(x, len(weight)):
                 logits = functional.linear(short_x[:, part], short_weight, short_bias)
                 found = wanted.at(part).judged(logits)
                 parts.append(torch.stack(found[:2]))

@@ -6,16 +6,17 @@ Every objective here is a sum of weights times -log p over sampled tokens, whose
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.linalg import vecdot
 
-from sequencing.arrays import LOG2_E, ROWS
+from sequencing.arrays import LOG2_E, ROWS, log_sum_exp
 from sequencing.distillation import Taught
-from sequencing.layers import short, wide
+from sequencing.layers import wide
 from sequencing.loss import Judged, slices
 
 
@@ -100,6 +101,26 @@ class Baseline(nn.Module):
         return self.outer(torch.relu(self.inner(x.detach().to(self.inner.weight.dtype))))[..., 0]
 
 
+class Risk(NamedTuple):
+    """Weights that depend on how likely whole samples are: found for all places of a sentence at once."""
+
+    weights: Callable[[Earned], Tensor]
+    earned: Earned  # all but how likely they are
+    tokens: Tensor  # (N, k) counted through (B, k, T)
+    ends: np.ndarray  # (B,) where the places of each sentence end
+
+    def at(self, part: slice) -> Risk:
+        """The same at some of the places."""
+        return self._replace(tokens=self.tokens[part])
+
+    def weigh(self, likely: Tensor, there: Tensor) -> Tensor:  # (N, k), (N, k) -> (N, k)
+        """The weights, of the log-probabilities."""
+        each = likely.new_zeros(self.earned.own.numel())
+        each.scatter_add_(0, self.tokens.flatten(), torch.where(there, likely, 0.0).flatten())
+        earned = self.earned._replace(log_probs=each.view_as(self.earned.own).sum(dim=2))
+        return self.weights(earned).flatten()[self.tokens] * there
+
+
 class Chosen(NamedTuple):
     """What was said at N places by the model itself, and what each of it weighs. The twin of `loss.Wanted`.
 
@@ -107,32 +128,47 @@ class Chosen(NamedTuple):
     """
 
     ids: Tensor  # (N, k)
-    weights: Tensor  # (N, k)  0 where a sample did not speak there
+    weights: Tensor | None  # (N, k)  0 where a sample did not speak there; None: `risk` tells them
     there: Tensor  # (N, k)  whether it did
     banned: Tensor  # ids that no search may say: the policy is the softmax over the others
     entropy: float = 0.0  # the weight of the entropy, which is to be large
     near: float = 0.0  # the weight of the divergence from the model of `start`, which is to be small
     start: Taught | None = None  # what that model says there
+    risk: Risk | None = None
 
     def at(self, part: slice) -> Chosen:
         """The same at some of the places."""
-        start = self.start and self.start.at(part)
-        return self._replace(ids=self.ids[part], weights=self.weights[part], there=self.there[part], start=start)
+        weights = None if self.weights is None else self.weights[part]
+        start, risk = self.start and self.start.at(part), self.risk and self.risk.at(part)
+        return self._replace(ids=self.ids[part], weights=weights, there=self.there[part], start=start, risk=risk)
+
+    def parts(self, x: Tensor, size: int) -> Iterator[slice]:
+        """Places looked at together; with a risk, whole sentences."""
+        if self.risk is None:
+            yield from slices(x, size)
+            return
+        first = 0
+        for part in slices(x, size):
+            end = int(max(self.risk.ends[self.risk.ends <= part.stop], default=0))
+            if end > first:
+                yield slice(first, end)
+                first = end
 
     def judged(self, logits: Tensor) -> Judged:  # (1, N, V)
         """Sum of weight x -log p(id), less entropy H(p), plus near KL(p || start); their gradient; and the sum of H.
 
         By the logits: weight (p - 1 at the id), entropy p (log p + H), near p (log p - log q - KL).
         """
-        slope = torch.empty_like(logits, dtype=wide(logits[:0]).dtype)
-        size = ROWS if logits.device.type == "cpu" else logits.shape[1]
-        parts = [slice(first, first + size) for first in range(0, logits.shape[1], size)]
-        sums = [torch.stack(self.at(part).slopes(logits[0, part], slope[0, part])) for part in parts]
+        slope, known = torch.empty_like(logits, dtype=wide(logits[:0]).dtype), self
+        if self.risk:
+            known = self._replace(weights=self.risk.weigh(log_probs(logits[0], self.ids, self.banned), self.there))
+        sums = [torch.stack(known.at(part).slopes(logits[0, part], slope[0, part])) for part in strips(logits[0])]
         whole, uncertainty = torch.stack(sums).sum(dim=0)
         return Judged(whole, uncertainty, slope)
 
     def slopes(self, logits: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:  # (N, V), (N, V)
         """The two sums of a few places; the gradient comes into `slope`."""
+        assert self.weights is not None
         said = spoken(logits, self.banned)
         said.sub_(said.amax(dim=1, keepdim=True))
         p = torch.mul(said, LOG2_E, out=slope).exp2_()
@@ -174,15 +210,16 @@ def log_policy(logits: Tensor, banned: Tensor) -> Tensor:  # (..., V), (M,) -> (
     return torch.log_softmax(spoken(logits, banned), dim=-1)
 
 
-@torch.no_grad()
-def log_probs(features: Tensor, last: nn.Linear | None, ids: Tensor, banned: Tensor) -> Tensor:
-    # (N, F) or (N, V), (N, k), (M,) -> (N, k)
-    """log p of the ids, some places at a time; `last` is the last matrix where the features are not the logits yet."""
-    size = last.out_features if last else features.shape[1]
+def log_probs(logits: Tensor, ids: Tensor, banned: Tensor) -> Tensor:  # (N, V), (N, k), (M,) -> (N, k)
+    """log p of the ids, the policy being the softmax over those that may be said."""
     found = []
-    for part in slices(features[None], size):
-        logits = features[part]
-        if last:
-            logits = nn.functional.linear(short(logits), short(last.weight), short(last.bias))
-        found.append(log_policy(logits, banned).gather(1, ids[part]))
-    return torch.cat(found) if found else features.new_zeros(ids.shape)
+    for part in strips(logits):
+        said = spoken(logits[part], banned)
+        found.append(said.gather(1, ids[part]) - log_sum_exp(said, said.amax(dim=1, keepdim=True))[:, None])
+    return torch.cat(found)
+
+
+def strips(logits: Tensor) -> list[slice]:  # (N, V)
+    """Rows that on a CPU stay in its cache from one pass over them to the next."""
+    size = ROWS if logits.device.type == "cpu" else len(logits)
+    return [slice(first, first + size) for first in range(0, len(logits), size)]

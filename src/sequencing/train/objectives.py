@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sequencing.loss import Wanted
-from sequencing.policy import OBJECTIVES, Chosen, Earned, Objective
+from sequencing.policy import OBJECTIVES, Chosen, Earned, Objective, Risk
 from sequencing.precision import PRECISIONS
 from sequencing.profiling import part
 from sequencing.rewards import Task, dense
@@ -89,6 +89,7 @@ class Own:
         own = read.own[:, : self.count]
         places = places_of(read, own, not objective.dropout)
         self.at, self.there, self.tokens = said.at(places.at), arrays.native(places.there), arrays.native(places.tokens)
+        self.ends = places.ends
         self.ids = arrays.native(read.ids[:, : self.count].reshape(-1)[places.tokens])
         self.mask = torch.from_numpy(own).to(arrays.device, torch.float32)  # (B, n, T)
         self.fresh = torch.from_numpy(first_of_their_kind(read.ids[:, : self.count])).to(arrays.device)
@@ -106,18 +107,18 @@ class Own:
             earned = earned._replace(greedy=rewards[:, -1].sum(dim=1))
         if self.foreseen is not None:
             earned = earned._replace(foreseen=self.foreseen.detach())
-        if row.candidates:
-            likely = self.said.log_probs(self.at, self.ids, self.banned)
-            each = likely.new_zeros(self.mask.numel()).index_put((self.tokens[self.there],), likely[self.there])
-            earned = earned._replace(log_probs=each.view_as(self.mask).sum(dim=2), fresh=self.fresh)
-        return earned
+        return earned._replace(fresh=self.fresh) if row.candidates else earned
 
     def cost(self, earned: Earned) -> tuple[Tensor, Tensor, Tensor]:
         """The loss, the baseline's error in it; the entropy, and that error alone, which are only told."""
         assert self.row.weights is not None
-        weights = self.row.weights(earned).flatten()[self.tokens] * self.there
+        weights = risk = None
+        if self.row.candidates:
+            risk = Risk(self.row.weights, earned, self.tokens, self.ends)
+        else:
+            weights = self.row.weights(earned).flatten()[self.tokens] * self.there
         entropy, near = self.objective.entropy / self.count, self.objective.near / self.count
-        chosen = Chosen(self.ids, weights, self.there, self.banned, entropy, near, self.near)
+        chosen = Chosen(self.ids, weights, self.there, self.banned, entropy, near, self.near, risk)
         whole, uncertainty = self.said.cost(self.at, chosen)
         if self.foreseen is None:
             return whole, uncertainty, whole.new_zeros(())

@@ -15,7 +15,7 @@ from sequencing.distillation import Taught
 from sequencing.head import Unspoken
 from sequencing.layers import short
 from sequencing.loss import OfFeatures, OfLogits
-from sequencing.policy import Objective, log_probs
+from sequencing.policy import Objective
 from sequencing.train_config import ObjectiveConfig
 from sequencing_np.batch import Batch
 from sequencing_np.decode import dynamic_decode
@@ -70,6 +70,7 @@ class Places(NamedTuple):
     at: np.ndarray  # (N,) counted through all rows that are read
     tokens: np.ndarray  # (N, k) counted through (B, k, T); where a row does not speak, the token of one that does
     there: np.ndarray  # (N, k) bool: whether it speaks
+    ends: np.ndarray  # (B,) where those of each sentence end
 
 
 def places_of(read: Read, own: np.ndarray, shared: bool) -> Places:  # (B, k, T)
@@ -84,7 +85,7 @@ def places_of(read: Read, own: np.ndarray, shared: bool) -> Places:  # (B, k, T)
     tokens[place, row] = np.flatnonzero(own)
     there = np.zeros(tokens.shape, dtype=bool)
     there[place, row] = True
-    return Places(np.flatnonzero(spread(leading, read)), tokens, there)
+    return Places(np.flatnonzero(spread(leading, read)), tokens, there, np.cumsum(leading.sum(axis=(1, 2))))
 
 
 def first_alike(ids: np.ndarray, own: np.ndarray) -> np.ndarray:  # (B, k, T), (B, k, T) -> (B, k, T)
@@ -153,11 +154,6 @@ class Said:
         with torch.autocast(self.features.device.type, enabled=False):
             found: Tensor = baseline(self.heard[places])
         return torch.zeros_like(own, dtype=found.dtype).masked_scatter(own > 0, found)
-
-    def log_probs(self, places: Tensor, ids: Tensor, banned: Tensor) -> Tensor:  # (N,), (N, k) -> (N, k)
-        """How likely the ids were; without a gradient."""
-        last = self.decoder.head.output if self.late else None
-        return log_probs(self.features.detach()[places], last, ids, banned)
 
 
 @torch.no_grad()
