@@ -221,5 +221,5 @@ def log_probs(logits: Tensor, ids: Tensor, banned: Tensor) -> Tensor:  # (N, V),
 
 def strips(logits: Tensor) -> list[slice]:  # (N, V)
     """Rows that on a CPU stay in its cache from one pass over them to the next."""
-    size = ROWS if logits.device.type == "cpu" else len(logits)
+    size = ROWS if logits.device.type == "cpu" else max(len(logits), 1)
     return [slice(first, first + size) for first in range(0, len(logits), size)]
