@@ -211,7 +211,7 @@ def test_in_parts_is_at_once(old: Path, tmp_path: Path) -> None:
         "train.schedule.type=plateau",
         "train.schedule.plateau_patience=1",
         "train.validate_every=2",
-        "train.steps=14",
+        "train.steps=20",
         "train.select=loss",
         "train.learning_rate=0.5",
         "train.schedule.warmup=0",

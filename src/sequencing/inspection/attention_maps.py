@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sequencing.attention import ATTENTIONS
 from sequencing.attention_scores import MultiHeadAttention, SummaryAttention
-from sequencing.layers import masked_softmax, unseen, wide
+from sequencing.layers import masked_softmax, softmax, unseen, wide
 from sequencing.self_attention import NEVER, SelfAttention
 
 
@@ -81,7 +81,7 @@ def self_look(module: Any, keep: Callable[[Tensor], None]) -> Callable[[], None]
     """Let a self-attention tell its weights; what is returned makes it silent again."""
     own = module.look
 
-    def look(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    def look(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         keep(self_weights(query, key, mask))
         answer: Tensor = own(query, key, value, mask)
         return answer
@@ -90,13 +90,15 @@ def self_look(module: Any, keep: Callable[[Tensor], None]) -> Callable[[], None]
     return lambda: delattr(module, "look")
 
 
-def self_weights(query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
+def self_weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
     # (R, H, T, D), (R, G, N, D), (..., T, N) -> (R, H, T, N)
     """What the fused kernel weighs its values with; several heads share a group of keys."""
     key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
     scores = wide(query * query.shape[-1] ** -0.5 @ key.transpose(2, 3))
-    bias = unseen(mask, scores.dtype) if mask.dtype == torch.bool else mask.to(scores.dtype).clamp(min=NEVER)
-    return torch.softmax(scores + bias, dim=-1)
+    if mask is not None:
+        bias = unseen(mask, scores.dtype) if mask.dtype == torch.bool else mask.to(scores.dtype).clamp(min=NEVER)
+        scores = scores + bias
+    return softmax(scores)
 
 
 def memory_look(module: nn.Module, keep: Callable[[Tensor], None]) -> Callable[[], None]:
