@@ -57,7 +57,7 @@ OURS = [
     for processes in (1, 2)
 ]
 STUDENT = [
-    Row(who, beam, tokens=16384, precision=precision, processes=2, student=True)
+    Row(who, beam, tokens=8192, precision=precision, processes=2, student=True)
     for who, precision in (("PyTorch", "int8"), ("NumPy", "float32"))
     for beam in (1, 2)
 ]

@@ -104,6 +104,8 @@ def test_a_product_of_bytes() -> None:
             assert all(
                 torch.equal(short(torch.from_numpy(row[None]))[0], part) for row, part in zip(x, said, strict=True)
             )
+            some = torch.tensor([outputs - 1, 0, 2])
+            assert torch.equal(short.rows(some)(torch.from_numpy(x)), said[:, some])
         np.testing.assert_allclose(said, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
 
 

@@ -239,6 +239,9 @@ class Speaking(nn.Module):
         if self.config.head in MIXTURES:  # the sums of all ids are needed
             return lambda x: self.head(x)[..., ids]
         output = self.head.output
+        if rows := getattr(output, "rows", None):
+            last = rows(ids)
+            return lambda x: last(self.head.before(x))
         weight, bias = output.weight[ids], None if output.bias is None else output.bias[ids]
         return lambda x: functional.linear(self.head.before(x), weight, bias)
 

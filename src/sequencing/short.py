@@ -5,7 +5,7 @@ Logits too: they are sums in float32, as bfloat16 has not digits enough to tell 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,13 @@ class ShortFactors(nn.Module):
         return said.view(*x.shape[:-1], -1)
 
 
+class Matrix(NamedTuple):
+    """A linear map's numbers."""
+
+    weight: Tensor  # (O, D)
+    bias: Tensor | None  # (O,)
+
+
 class ByteLinear(nn.Module):
     """A linear map whose factors are rounded to 8 bits: 127 steps from zero to the largest of a row of either.
 
@@ -59,13 +66,17 @@ class ByteLinear(nn.Module):
     bytes without a sign, so zero is 128.
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear | Matrix) -> None:
         super().__init__()
-        self.weight, self.bias = linear.weight, linear.bias  # of which a shortlist takes some rows as they are
+        self.weight, self.bias = linear.weight, linear.bias
         steps = linear.weight.detach().abs().amax(dim=1).clamp(min=LEAST) / 127
         rounded = (linear.weight.detach() / steps[:, None]).round_().to(torch.int8)
         self.packed, self.steps = torch.ops.onednn.qlinear_prepack(rounded, None), steps
         self.zeros = torch.zeros(len(steps), dtype=torch.int32)
+
+    def rows(self, ids: Tensor) -> ByteLinear:  # (C,)
+        """The map to some of its outputs."""
+        return ByteLinear(Matrix(self.weight[ids], None if self.bias is None else self.bias[ids]))
 
     def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., O)
         flat = x.reshape(-1, x.shape[-1])
