@@ -81,7 +81,7 @@ FOLDERS = {
     "transliteration": Folder(("chrf", *SPELLING), tokenize={"ar-en": "char"}),
     "cogs": Folder(SPELLING, beams=(1,)),
     "dates": Folder(SPELLING, beams=(1,), tokenize={"dates": "char"}),
-    "students": Folder(TRANSLATION, beams=(1, 5)),
+    "students": Folder(TRANSLATION, beams=(1, 2, 5)),
 }
 TAUGHT = {"students/2-student": "students/1-teacher"}  # whose answers a recipe learns from (distil.py)
 
