@@ -71,6 +71,16 @@ QUICK = [index if index < len(PAIRS) else pytest.param(index, marks=pytest.mark.
 FLOORS = ["numpy", "torch"]
 
 
+def twins(**settings: Any) -> tuple[Any, Any]:
+    """Both floors of a model of 13 and 17 ids with the same random weights, in float64; no dropout may be seen."""
+    config = model_config({**settings, "source_size": 13, "target_size": 17}, Origin("test"))
+    torch.manual_seed(3)
+    native = TorchModel(config).double().eval().requires_grad_(False)
+    for parameter in native.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.5)
+    return build_model(config, nest(native.weights())), native
+
+
 class Sizes:
     """Primes, each given out once before any comes again."""
 

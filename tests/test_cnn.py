@@ -10,12 +10,11 @@ from torch.nn.functional import conv1d, glu, linear, softmax
 
 import sequencing.cnn as upper
 import sequencing_np.cnn as ground
-from architectures import FLOORS, SPECIAL, same
+from architectures import FLOORS, SPECIAL, same, twins
 from sequencing.model import Model as TorchModel
 from sequencing_np.attention import AttentionConfig
-from sequencing_np.config import Origin
 from sequencing_np.errors import ConfigError, ModelError
-from sequencing_np.model import build_model, model_config
+from sequencing_np.model import build_model
 from sequencing_np.state import MemorySizes, Output, State
 from sequencing_np.weights import nest
 
@@ -33,12 +32,7 @@ def models(encoder: dict[str, Any], decoder: dict[str, Any] | None = None) -> tu
         "encoder": {"type": "convolutional", "embedding_size": E, "size": D, "dropout": 0.3, **encoder},
         "decoder": {"type": "convolutional", "embedding_size": E, "size": D, "dropout": 0.3, **(decoder or {})},
     }
-    config = model_config({**values, "source_size": 13, "target_size": 17}, Origin("test"))
-    torch.manual_seed(3)
-    native = TorchModel(config).double().eval().requires_grad_(False)
-    for parameter in native.parameters():
-        nn.init.normal_(parameter, 0, 0.5)
-    return build_model(config, nest(native.weights())), native
+    return twins(**values)
 
 
 def gated(weights: dict[str, Tensor], place: str, x: Tensor, before: int, after: int) -> Tensor:  # (1, T, D)

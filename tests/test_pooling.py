@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from architectures import FLOORS, SPECIAL, same
+from architectures import FLOORS, SPECIAL, same, twins
 from sequencing.model import Model as TorchModel
 from sequencing_np.config import Origin
 from sequencing_np.errors import ConfigError, ModelError
@@ -25,12 +24,7 @@ IDS = np.where(MASK, np.random.default_rng(0).integers(4, 13, MASK.shape), SPECI
 def models(encoder: dict[str, Any]) -> tuple[Any, Any]:
     """Both floors with the same random weights, in float64."""
     values = {"encoder": {"type": "pooling", "embedding_size": E, **encoder}, "decoder": {"embedding_size": 3}}
-    config = model_config({**values, "source_size": 13, "target_size": 17}, Origin("test"))
-    torch.manual_seed(3)
-    native = TorchModel(config).double().eval().requires_grad_(False)
-    for parameter in native.parameters():
-        nn.init.normal_(parameter, 0, 0.5)
-    return build_model(config, nest(native.weights())), native
+    return twins(**values)
 
 
 @pytest.mark.parametrize("window", [1, 3, 5, 17])

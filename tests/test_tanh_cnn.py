@@ -5,15 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import conv1d
 
-from architectures import SPECIAL, same
-from sequencing.model import Model as TorchModel
+from architectures import SPECIAL, same, twins
 from sequencing.tanh_cnn import TanhConvolutions
-from sequencing_np.config import Origin
 from sequencing_np.errors import ConfigError, ModelError
-from sequencing_np.model import build_model, model_config
+from sequencing_np.model import build_model
 from sequencing_np.state import MemorySizes
 from sequencing_np.tanh_cnn import ConvolutionsConfig, TanhConvolutionalEncoderConfig
 from sequencing_np.weights import nest
@@ -27,12 +25,7 @@ IDS = np.where(MASK, np.random.default_rng(0).integers(4, 13, MASK.shape), SPECI
 def models(**encoder: Any) -> tuple[Any, Any]:
     """Both floors with the same random weights, in float64."""
     values = {"encoder": {"type": "tanh_convolutional", "embedding_size": E, **encoder}}
-    config = model_config({**values, "source_size": 13, "target_size": 17}, Origin("test"))
-    torch.manual_seed(3)
-    native = TorchModel(config).double().eval().requires_grad_(False)
-    for parameter in native.parameters():
-        nn.init.normal_(parameter, 0, 0.5)
-    return build_model(config, nest(native.weights())), native
+    return twins(**values)
 
 
 def stacked(weights: dict[str, np.ndarray], stack: str, x: Tensor) -> Tensor:  # (1, S, E) -> (1, S, D)

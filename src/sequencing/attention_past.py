@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sequencing.attention_scores import OneMemory, attend, keys_of_size
+from sequencing.attention_scores import Meeting, OneMemory, attend
 from sequencing.layers import Dropout, Linear, masked_softmax, wide
 from sequencing.scan import linear_recurrence
 from sequencing_np.attention import AttentionConfig, Past
@@ -18,21 +18,12 @@ from sequencing_np.attention_scores import Attended
 from sequencing_np.state import Memory, MemorySizes
 
 
-class CoverageAttention(OneMemory):
+class CoverageAttention(Meeting):
     """v . tanh(W q + b + K + w c): See et al. 2017, equations 10 and 11; c is how much each token was looked at."""
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
-        super().__init__()
-        keys_of_size(config, sizes)
-        self.query = Linear(query_size, config.size)
-        self.key = Linear(sizes.keys, config.size, bias=False) if config.project_keys else None
-        self.energy = nn.Parameter(torch.empty(config.size).uniform_(-1, 1) * (3 / config.size) ** 0.5)
+        super().__init__(config, query_size, sizes)
         self.coverage = nn.Parameter(torch.empty(config.size).uniform_(-1, 1) * (6 / (1 + config.size)) ** 0.5)
-        self.dropout = Dropout(config.dropout)
-        self.context_size = sizes.values
-
-    def prepare(self, memory: Memory) -> Memory:
-        return memory._replace(keys=self.key(memory.keys)) if self.key else memory
 
     def begin(self, memory: Memory) -> Past:
         return (memory.values.new_zeros(memory.mask.shape),)
@@ -46,7 +37,7 @@ class CoverageAttention(OneMemory):
         return attend(torch.tanh(meeting) @ self.energy, memory, self.dropout)
 
 
-class MonotonicAttention(OneMemory):
+class MonotonicAttention(Meeting):
     """From where it stopped before, a look goes on from token to token and stops at each with a chance of its own.
 
     Raffel et al. 2017: the alignment is how likely it stops at each token, equations 11 to 14. The chance is sigmoid of
@@ -56,18 +47,10 @@ class MonotonicAttention(OneMemory):
     """
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
-        super().__init__()
-        keys_of_size(config, sizes)
-        self.query = Linear(query_size, config.size)
-        self.key = Linear(sizes.keys, config.size, bias=False) if config.project_keys else None
-        self.energy = nn.Parameter(torch.empty(config.size).uniform_(-1, 1) * (3 / config.size) ** 0.5)
+        super().__init__(config, query_size, sizes)
         self.scale = nn.Parameter(torch.full((1,), config.size**-0.5))
         self.offset = nn.Parameter(torch.full((1,), -1.0))
-        self.dropout = Dropout(config.dropout)
-        self.context_size, self.hard = sizes.values, config.hard
-
-    def prepare(self, memory: Memory) -> Memory:
-        return memory._replace(keys=self.key(memory.keys)) if self.key else memory
+        self.hard = config.hard
 
     def begin(self, memory: Memory) -> Past:
         """It stands at the first token."""

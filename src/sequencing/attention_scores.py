@@ -61,8 +61,8 @@ class OneMemory(nn.Module):
         return ()
 
 
-class AdditiveAttention(OneMemory):
-    """v . tanh(W q + b + K): Bahdanau et al. 2015, appendix A.1.2."""
+class Meeting(OneMemory):
+    """Where a query and a key meet in tanh(W q + b + K) of the attention's own width, which v makes a score."""
 
     def __init__(self, config: AttentionConfig, query_size: int, sizes: MemorySizes) -> None:
         super().__init__()
@@ -75,6 +75,10 @@ class AdditiveAttention(OneMemory):
 
     def prepare(self, memory: Memory) -> Memory:
         return memory._replace(keys=self.key(memory.keys)) if self.key else memory
+
+
+class AdditiveAttention(Meeting):
+    """v . tanh(W q + b + K): Bahdanau et al. 2015, appendix A.1.2."""
 
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         meeting = self.query(query)[:, :, None] + memory.keys[:, None]  # (B, T, S, A)

@@ -98,6 +98,12 @@ def output_layer(inputs: int, outputs: int, table: nn.Parameter | None) -> nn.Li
     return layer
 
 
+def linear_rows(layer: Any, ids: Tensor) -> Callable[[Tensor], Tensor]:  # (C,) -> (..., F) to (..., C)
+    """A linear map to some of its outputs; what is no plain one has `rows` of its own."""
+    weight, bias = layer.weight[ids], None if layer.bias is None else layer.bias[ids]
+    return lambda x: functional.linear(x, weight, bias)
+
+
 class LinearHead(nn.Module):
     """W x + b; with tied embeddings W is the target's table.
 
@@ -156,6 +162,10 @@ class Mixture(nn.Module):
         layer = output_layer(inputs, outputs, table)
         self.count, self.in_features = count, count * (inputs + 1)
         self.weight, self.bias = layer.weight, layer.bias
+
+    def rows(self, ids: Tensor) -> Callable[[Tensor], Tensor]:  # (C,) -> (..., K (F + 1)) to (..., C)
+        """What it says of some ids; all are asked, as their sums are needed."""
+        return lambda x: self(x)[..., ids]
 
     def forward(self, x: Tensor) -> Tensor:  # (..., K (F + 1)) -> (..., V)
         contexts, shares = x[..., : -self.count], x[..., -self.count :]
@@ -236,14 +246,9 @@ class Speaking(nn.Module):
 
     def among(self, ids: Tensor) -> Callable[[Tensor], Tensor]:  # (C,) -> (R, T, D) to (R, T, C)
         """The head for some ids alone."""
-        if self.config.head in MIXTURES:  # the sums of all ids are needed
-            return lambda x: self.head(x)[..., ids]
         output = self.head.output
-        if rows := getattr(output, "rows", None):
-            last = rows(ids)
-            return lambda x: last(self.head.before(x))
-        weight, bias = output.weight[ids], None if output.bias is None else output.bias[ids]
-        return lambda x: functional.linear(self.head.before(x), weight, bias)
+        last = output.rows(ids) if hasattr(output, "rows") else linear_rows(output, ids)
+        return lambda x: last(self.head.before(x))
 
 
 class Unspoken:

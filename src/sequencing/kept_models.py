@@ -49,9 +49,7 @@ def keep_best(run: Path, model: ModelFolder, now: Kept, count: int) -> None:
     known = [kept for kept in ranked(run) if kept.select == now.select]
     later = [kept.folder for kept in known if kept.step > now.step]
     before = [kept for kept in known if kept.step < now.step]
-    best = sorted([*before, now], key=lambda kept: kept.score, reverse=True)[
-        :count
-    ]  # of equal ones the first is better
+    best = sorted([*before, now], key=lambda kept: kept.score, reverse=True)[:count]  # the first of equal ones
     if now in best:
         said = {"select": now.select, "number": now.number, "score": now.score}
         write_model_folder(now.folder, model, {now.select: now.number, "step": now.step, BEST_BY: said})
@@ -67,9 +65,8 @@ def ranked(run: Path) -> list[Kept]:
         with suppress(SequencingError, OSError, KeyError, TypeError, ValueError):
             manifest = check_manifest(folder, every_byte=False)
             said, step = manifest[BEST_BY], int(manifest["step"])
-            found.append(
-                kept_at(run, step, str(said["select"]), float(said["number"]), list(map(float, said["score"])))
-            )
+            score = list(map(float, said["score"]))
+            found.append(kept_at(run, step, str(said["select"]), float(said["number"]), score))
     return sorted(found, key=lambda kept: kept.score, reverse=True)
 
 

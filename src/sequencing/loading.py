@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from sequencing.model import Model
-from sequencing.short import shorten
+from sequencing.short import answering, shorten
 from sequencing_np.config import Origin, build, parse_json
 from sequencing_np.errors import ConfigError, ModelError, UsageError
 from sequencing_np.manifest import MANIFEST
@@ -48,17 +48,19 @@ def model_folder_of(path: str | Path, checkpoint: str = "best") -> Path:
 def load_translator(
     path: str | Path, device: str = "auto", checkpoint: str = "best", precision: str = "float32"
 ) -> Translator:
-    """A Translator on PyTorch. ModelError where the files are not in order.
+    """A Translator on PyTorch. ModelError where the files are not in order, UsageError where the device has it not.
 
     `precision` is that of matrix products: float32, bfloat16, int8, or auto, which takes bfloat16 where the device
     multiplies it. In bfloat16 and int8 an answer may now and then be another one.
     """
+    place = choose_device(device)
+    numbers = answering(precision, place)
     parts = read_model_folder(model_folder_of(path, checkpoint))
     model = Model(parts.config)
     model.load_weights(parts.weights)
-    model.to(choose_device(device)).eval()
+    model.to(place).eval()
     model.requires_grad_(False)
-    shorten(model, precision)
+    shorten(model, numbers)
     found = Translator(model, parts.source_vocab, parts.target_vocab, parts.limits)
     found.shortlist = parts.shortlist
     return found

@@ -173,25 +173,13 @@ class StackBidirectionalRNNEncoder(nn.Module):
         return Memory(self.key(outputs) if self.key else outputs, outputs, mask, summary, tokens)
 
 
-class AlternatingRNNEncoder(nn.Module):
+class AlternatingRNNEncoder(StackRNNEncoder):
     """The first layer reads from left to right, the second what it said from right to left, and so on.
 
     Zhou et al. 2016, of whose two columns this is one. The summary is the last that the top layer says.
     """
 
-    def __init__(self, config: RNNEncoderConfig, embedding: LookUpOp | None) -> None:
-        super().__init__()
-        self.sizes = memory_sizes(config, 1, CELLS[config.stack.cell].gates)
-        self.embedding: Any = embedding  # None: an encoder inside another one is given vectors
-        self.stack = RecurrentStack(config.stack, config.embedding_size)
-        read_one_hot(config, embedding, [self.stack.layers[0].cell])
-        self.key = Linear(self.sizes.values, config.attention_key_size) if config.attention_key_size else None
-
-    def forward(self, source: Tensor, mask: Tensor) -> Memory:  # (B, S), (B, S) -> Memory
-        return self.read(self.embedding(source), mask, self.embedding.words(source))
-
     def read(self, x: Tensor, mask: Tensor, tokens: Tensor) -> Memory:  # (B, S, E), (B, S), (B, S) -> Memory
-        """What the encoder says of vectors, whatever they stand for."""
         inputs, outputs = [x], x
         begin = zero_states(x, CELLS[self.stack.config.cell].count, self.stack.config.size)
         for layer in self.stack.layers:

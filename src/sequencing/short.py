@@ -102,24 +102,28 @@ KINDS: dict[str, tuple[Any, Any]] = {  # the maps within, and the last one
     "bfloat16": (ShortLinear, ShortFactors),
     "int8": (ByteLinear, ByteLinear),
 }
-CHOICES = ("float32", *KINDS, AUTO)
+
+
+def answering(precision: str, device: torch.device) -> str:
+    """In what a model answers there: float32 or a row of KINDS. UsageError where it is none, or the device has it not.
+
+    `auto` is bfloat16 where the device multiplies it.
+    """
+    choices = ("float32", *KINDS, AUTO)
+    if precision not in choices:
+        raise UsageError(f"precision {precision!r}: a model answers in {', '.join(choices)}")
+    if precision == "int8" and not (device.type == "cpu" and torch.cpu._is_vnni_supported()):
+        raise UsageError("precision int8: needs a CPU that multiplies bytes (AVX512-VNNI); take bfloat16 or float32")
+    found = chosen(precision, device).name
+    return found if found in KINDS else "float32"
 
 
 def shorten(model: Any, precision: str) -> None:
-    """Put a row of KINDS in the place of all linear maps of a model; `auto` is bfloat16 where the device multiplies it.
-
-    UsageError for a precision that there is not, or that the device cannot multiply.
-    """
-    device = model.arrays.device
-    if precision not in CHOICES:
-        raise UsageError(f"precision {precision!r}: a model answers in {', '.join(CHOICES)}")
-    if precision == "int8" and not (device.type == "cpu" and torch.cpu._is_vnni_supported()):
-        raise UsageError("precision int8: needs a CPU that multiplies bytes (AVX512-VNNI); take bfloat16 or float32")
-    name = chosen(precision, device).name
-    if name not in KINDS:
+    """Put a row of KINDS in the place of all linear maps of a model; in float32 it stays as it is."""
+    if precision not in KINDS:
         return
-    kind, last = KINDS[name]
+    kind, last = KINDS[precision]
     for module in list(model.modules()):
-        for part, child in list(module.named_children()):
+        for name, child in list(module.named_children()):
             if isinstance(child, Linear):
-                setattr(module, part, (last if child is getattr(model.decoder.head, "output", None) else kind)(child))
+                setattr(module, name, (last if child is getattr(model.decoder.head, "output", None) else kind)(child))

@@ -121,7 +121,7 @@ class NumpyArrays:
 
     def log_softmax(self, logits: np.ndarray) -> np.ndarray:  # (..., V) -> (..., V)
         """The log-probability of every id."""
-        return logits - log_sum_exp(logits)[..., None]
+        return log_softmax(logits)
 
     def log_mean_exp(self, parts: list[np.ndarray]) -> np.ndarray:  # N x (...) -> (...)
         """log of the mean of the exponentials, element by element."""
@@ -138,6 +138,11 @@ class NumpyArrays:
 def along(x: np.ndarray, columns: np.ndarray) -> np.ndarray:  # (R, C), (R, k) -> (R, k)
     """The columns of each row: take_along_axis, which has so much to ask that it takes several times as long."""
     return x[np.arange(len(x))[:, None], columns]
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:  # (..., V) -> (..., V)
+    """Log-probabilities over the last axis."""
+    return logits - log_sum_exp(logits)[..., None]
 
 
 def log_sum_exp(logits: np.ndarray) -> np.ndarray:  # (..., V) -> (...)

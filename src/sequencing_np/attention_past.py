@@ -9,32 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from sequencing_np.attention_scores import Attended, OneMemory, Past, Weights, attend, projected_keys
+from sequencing_np.attention_scores import Attended, Meeting, OneMemory, Past, Weights, attend
 from sequencing_np.cells import linear_recurrence
 from sequencing_np.config import require
 from sequencing_np.layers import Linear, masked_softmax, sigmoid
 from sequencing_np.state import Memory
 
 
-class CoverageAttention(OneMemory):
+class CoverageAttention(Meeting):
     """v . tanh(W q + b + K + w c): See et al. 2017, equations 10 and 11; c is how much each token was looked at."""
 
-    def __init__(
-        self,
-        config: Any,
-        *,
-        query: Weights,
-        energy: np.ndarray,
-        coverage: np.ndarray,
-        key: Weights | None = None,
-    ) -> None:
-        shapes = energy.shape, coverage.shape
-        require(shapes == ((config.size,),) * 2, f"attention.size {config.size}, the weights have {shapes}")
-        self.query, self.energy, self.coverage = Linear(**query), energy, coverage
-        self.key = projected_keys(config, key)
-
-    def prepare(self, memory: Memory) -> Memory:
-        return memory._replace(keys=self.key(memory.keys)) if self.key else memory
+    def __init__(self, config: Any, *, coverage: np.ndarray, **meeting: Any) -> None:
+        super().__init__(config, **meeting)
+        require(coverage.shape == (config.size,), f"attention.size {config.size}, the weights have {coverage.shape}")
+        self.coverage = coverage
 
     def begin(self, memory: Memory) -> Past:
         return (np.zeros(memory.mask.shape, dtype=memory.values.dtype),)
@@ -50,7 +38,7 @@ class CoverageAttention(OneMemory):
         return attend(np.tanh(meeting, out=meeting) @ self.energy, memory)
 
 
-class MonotonicAttention(OneMemory):
+class MonotonicAttention(Meeting):
     """From where it stopped before, a look goes on from token to token and stops at each with a chance of its own.
 
     Raffel et al. 2017: the alignment is how likely it stops at each token, equations 11 to 14. The chance is sigmoid of
@@ -58,24 +46,12 @@ class MonotonicAttention(OneMemory):
     section 2.2. Where the paper finds nothing if it stops nowhere, it stops at the last token.
     """
 
-    def __init__(
-        self,
-        config: Any,
-        *,
-        query: Weights,
-        energy: np.ndarray,
-        scale: np.ndarray,
-        offset: np.ndarray,
-        key: Weights | None = None,
-    ) -> None:
-        shapes = energy.shape, scale.shape, offset.shape
-        require(shapes == ((config.size,), (1,), (1,)), f"attention.size {config.size}, the weights have {shapes}")
-        self.query, self.offset, self.hard = Linear(**query), offset, config.hard
-        self.energy = scale * energy / np.sqrt(energy @ energy)
-        self.key = projected_keys(config, key)
-
-    def prepare(self, memory: Memory) -> Memory:
-        return memory._replace(keys=self.key(memory.keys)) if self.key else memory
+    def __init__(self, config: Any, *, scale: np.ndarray, offset: np.ndarray, **meeting: Any) -> None:
+        super().__init__(config, **meeting)
+        shapes = scale.shape, offset.shape
+        require(shapes == ((1,), (1,)), f"a scale and an offset are one number each, the weights have {shapes}")
+        self.offset, self.hard = offset, config.hard
+        self.energy = scale * self.energy / np.sqrt(self.energy @ self.energy)
 
     def begin(self, memory: Memory) -> Past:
         """It stands at the first token."""

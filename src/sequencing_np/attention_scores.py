@@ -63,8 +63,8 @@ def projected_keys(config: Any, key: Weights | None) -> Linear | None:
     return projected
 
 
-class AdditiveAttention(OneMemory):
-    """v . tanh(W q + b + K): Bahdanau et al. 2015, appendix A.1.2."""
+class Meeting(OneMemory):
+    """Where a query and a key meet in tanh(W q + b + K) of the attention's own width, which v makes a score."""
 
     def __init__(self, config: Any, *, query: Weights, energy: np.ndarray, key: Weights | None = None) -> None:
         require(energy.shape == (config.size,), f"attention.size {config.size}, the weights have {energy.shape}")
@@ -73,6 +73,10 @@ class AdditiveAttention(OneMemory):
 
     def prepare(self, memory: Memory) -> Memory:
         return memory._replace(keys=self.key(memory.keys)) if self.key else memory
+
+
+class AdditiveAttention(Meeting):
+    """v . tanh(W q + b + K): Bahdanau et al. 2015, appendix A.1.2."""
 
     def __call__(self, query: np.ndarray, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         meeting = self.query(query)[:, :, None] + memory.keys[:, None]  # (B, T, S, A)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sequencing_np.arrays import log_softmax, log_sum_exp
 from sequencing_np.config import require
 from sequencing_np.layers import Linear, relu
 from sequencing_np.state import Array, Memory, Output, State
@@ -143,8 +144,7 @@ class Mixture:
         contexts, shares = x[..., : -self.count], x[..., -self.count :]
         said = log_softmax(self.words(contexts.reshape(*shares.shape, -1)))  # (..., K, V)
         said += log_softmax(shares)[..., None]
-        highest = said.max(axis=-2)
-        return highest + np.log(np.exp(said - highest[..., None, :]).sum(axis=-2))
+        return log_sum_exp(said.swapaxes(-1, -2))
 
 
 class MixtureHead:
@@ -161,12 +161,6 @@ class MixtureHead:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (R, T, D) -> (R, T, V)
         return self.output(self.before(x))
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:  # (..., V) -> (..., V)
-    """Log-probabilities, of the largest logits too."""
-    highest = logits.max(axis=-1, keepdims=True)
-    return logits - (highest + np.log(np.exp(logits - highest).sum(axis=-1, keepdims=True)))
 
 
 class Copy:

@@ -265,31 +265,13 @@ class StackBidirectionalRNNEncoder:
         return Memory(self.key(outputs) if self.key else outputs, outputs, mask, summary, tokens)
 
 
-class AlternatingRNNEncoder:
+class AlternatingRNNEncoder(StackRNNEncoder):
     """The first layer reads from left to right, the second what it said from right to left, and so on.
 
     Zhou et al. 2016, of whose two columns this is one. The summary is the last that the top layer says.
     """
 
-    def __init__(
-        self,
-        config: RNNEncoderConfig,
-        *,
-        embedding: Weights | None = None,  # an encoder inside another one is given vectors
-        stack: Weights,
-        key: Weights | None = None,
-    ) -> None:
-        self.embedding: Any = LookUpOp(**embedding) if embedding else None
-        require(embedding is not None or not config.one_hot, NO_TABLE)
-        self.stack = RecurrentStack(config.stack, **{**stack, "layers": with_inputs(config, stack["layers"], "cell")})
-        self.sizes = memory_sizes(config, 1, CELLS[config.stack.cell].gates)
-        self.key = key_map(config.attention_key_size, key)
-
-    def __call__(self, source: np.ndarray, mask: np.ndarray) -> Memory:  # (B, S), (B, S) -> Memory
-        return self.read(self.embedding(source), mask, self.embedding.words(source))
-
     def read(self, x: np.ndarray, mask: np.ndarray, tokens: np.ndarray) -> Memory:  # (B, S, E), (B, S), (B, S)
-        """What the encoder says of vectors, whatever they stand for."""
         inputs, outputs = [x], x
         begin = (np.zeros((len(x), self.stack.config.size), dtype=x.dtype),) * CELLS[self.stack.config.cell].count
         for layer in self.stack.layers:

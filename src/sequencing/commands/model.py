@@ -19,14 +19,11 @@ def add_run(parser: argparse.ArgumentParser, several: bool = False) -> None:
     )
 
 
-PRECISIONS = ("float32", "bfloat16", "int8", "auto")  # in which a model answers: `sequencing.short` has them
-
-
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Where the model runs, and in which numbers."""
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1 ...")
-    precision = "of matrix products (default float32); auto: bfloat16 where the device multiplies it"
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help=precision)
+    precision = "of matrix products: float32 (default), bfloat16, int8; auto: bfloat16 where the device multiplies it"
+    parser.add_argument("--precision", default="float32", help=precision)
 
 
 def load(arguments: argparse.Namespace) -> Translator:
