@@ -82,7 +82,7 @@ def best_models(run: Path, count: int) -> list[Path]:
     """The models of a run that did best, the best first; UsageError where it has not kept so many."""
     check_run(run)
     kept = ranked(run)
-    check_count(run, len(kept), count, "--best", "train.keep_best", "its {} best models")
+    check_count(run, len(kept), count, "--best", "train.keep_best", "{} best models")
     return [each.folder for each in kept[:count]]
 
 
