@@ -14,7 +14,14 @@ from torch import Tensor
 from sequencing_np.arrays import BLOCK, Best, Kept
 
 LOG2_E = math.log2(math.e)
-ROWS = 32  # looked at together on a CPU: their logits stay near it
+NEAR = 1 << 18  # logits that all passes over them find in a core's own cache
+
+
+def strips(logits: Tensor) -> list[slice]:  # (..., N, V)
+    """Parts of N rows that on a CPU stay near it from one pass over them to the next."""
+    count, width = logits.shape[-2:]
+    size = max(NEAR // width, 1) if logits.device.type == "cpu" else max(count, 1)
+    return [slice(first, first + size) for first in range(0, count, size)]
 
 
 def largest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:  # (R, V) -> (R, k), (R, k)
@@ -71,15 +78,14 @@ class TorchArrays:
     def best(self, logits: Tensor, k: int, banned: np.ndarray) -> Best:  # (R, V) -> (R, k), (R, k)
         """The k most probable ids of each row, those in `banned` left out after the softmax; ties by lower id."""
         logits = logits.detach()
-        size = ROWS if logits.device.type == "cpu" else len(logits)
         several = self.native(banned) if banned.ndim == 2 else None
         banned = banned if several is None else np.empty(0, dtype=np.int64)
         reach = min(k + 1 + len(banned), logits.shape[1])  # one more shows a tie across the border
         found = []
-        for first in range(0, len(logits), size):
-            part = whole = logits[first : first + size]
+        for rows in strips(logits):
+            part = whole = logits[rows]
             if several is not None:
-                part = part.masked_fill(several[first : first + size], -torch.inf)
+                part = part.masked_fill(several[rows], -torch.inf)
             most = largest(part, reach)
             top = most[0][:, :1] if several is None else whole.amax(dim=1, keepdim=True)
             found.append((*most, log_sum_exp(whole, top)))

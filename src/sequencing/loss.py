@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.linalg import vecdot
 from torch.nn import functional
 
+from sequencing.arrays import strips
 from sequencing.distillation import Taught
 from sequencing.layers import short, wide
 from sequencing_np.batch import Batch
@@ -42,21 +43,25 @@ class Wanted(NamedTuple):
         """Places looked at together."""
         return slices(x, size)
 
-    def judged(self, logits: Tensor) -> Judged:  # (P, N, V)
-        """What logits cost at all of the places."""
-        return judged(logits, self)
+    def judged(self, logits: Tensor, slope: Tensor) -> Judged:  # (P, N, V), (P, N, V)
+        """What logits cost at all of the places; how that changes with each of them comes into `slope`.
+
+        That may be the logits themselves, which are then overwritten.
+        """
+        parts = [slice(None)] if self.taught else strips(logits)  # a teacher's logits are made of many places at once
+        sums = [torch.stack(judged(logits[:, part], self.at(part), slope[:, part])) for part in parts]
+        return Judged(*torch.stack(sums).sum(dim=0))
 
 
 class Judged(NamedTuple):
-    """What some logits cost, and how that changes with each of them."""
+    """What some logits cost."""
 
     whole: Tensor  # ()  with all that is asked
     cross_entropy: Tensor  # ()
-    slope: Tensor  # (P, N, V), in float32 or better
 
 
-def judged(logits: Tensor, wanted: Wanted) -> Judged:  # (P, N, V), N places
-    """The losses of P answers at the same places, and their gradient, summed over all.
+def judged(logits: Tensor, wanted: Wanted, slope: Tensor) -> Judged:  # (P, N, V), N places, (P, N, V)
+    """The losses of P answers at the same places, summed over all; their gradient comes into `slope`.
 
     Cross entropy in nats; with label smoothing the target distribution is (1 - smoothing) on the right id and
     smoothing / V on every id (Szegedy et al. 2016, section 7). `agreement` adds KL(p || q) + KL(q || p) of two answers
@@ -66,37 +71,44 @@ def judged(logits: Tensor, wanted: Wanted) -> Judged:  # (P, N, V), N places
     entropy, in what is made small alone.
     """
     smoothing, right = wanted.smoothing, wanted.ids.expand(len(logits), -1)[..., None]
-    said = torch.log_softmax(wide(logits), dim=2)
-    chosen = said.gather(2, right)  # (P, N, 1)
-    whole = cross_entropy = (smoothing - 1) * chosen.sum()
-    if smoothing:
-        whole = cross_entropy = cross_entropy - smoothing * said.mean(dim=2).sum()
+    said = wide(logits)
+    most = said.amax(dim=2, keepdim=True)
+    said = said - most  # log p + log total
+    chosen, mean = said.gather(2, right), said.mean(dim=2, keepdim=True) if smoothing else None
     ratio = said[0] - said[1] if wanted.agreement else None
-    slope = said.exp_()
+    p = said.exp_()
+    total = p.sum(dim=2, keepdim=True)
+    log_total = total.log()
+    p.mul_(total.reciprocal())
+    whole = cross_entropy = (smoothing - 1) * (chosen - log_total).sum()
+    if mean is not None:
+        whole = cross_entropy = cross_entropy - smoothing * (mean - log_total).sum()
     change = None
     if ratio is not None:
-        p, q = slope
-        apart = vecdot(p, ratio)[:, None], -vecdot(q, ratio)[:, None]  # (N, 1) each
+        ratio += log_total[1] - log_total[0]
+        one, other = p
+        apart = vecdot(one, ratio)[:, None], -vecdot(other, ratio)[:, None]  # (N, 1) each
         whole = whole + wanted.agreement * (apart[0] + apart[1]).sum()
-        change = torch.stack([p * (ratio - apart[0]) + (p - q), q * (-ratio - apart[1]) + (q - p)])
+        change = torch.stack([one * (ratio - apart[0]) + (one - other), other * (-ratio - apart[1]) + (other - one)])
     pull = None
     if wanted.z_loss:
-        log_z = wide(logits.gather(2, right)) - chosen
+        log_z = log_total + most
         whole = whole + wanted.z_loss * log_z.square().sum()
-        pull = slope * (2 * wanted.z_loss * log_z)
+        pull = p * (2 * wanted.z_loss * log_z)
     if smoothing:
-        slope.sub_(smoothing / slope.shape[2])
-    slope.scatter_add_(2, right, slope.new_full(right.shape, smoothing - 1))
+        p.sub_(smoothing / p.shape[2])
+    p.scatter_add_(2, right, p.new_full(right.shape, smoothing - 1))
     if wanted.taught:
         share, lesson = wanted.taught.share, wanted.taught.lesson(logits)
         whole = whole + share * (lesson.cost - cross_entropy)
-        slope.lerp_(lesson.slope, share)
+        p.lerp_(lesson.slope, share)
     if change is not None:
-        slope.add_(change, alpha=wanted.agreement)
-    return Judged(whole, cross_entropy, slope if pull is None else slope.add_(pull))
+        p.add_(change, alpha=wanted.agreement)
+    slope.copy_(p if pull is None else p.add_(pull))
+    return Judged(whole, cross_entropy)
 
 
-CELLS = 1 << 22  # logits worked on together on a CPU, so that all passes over them find them in a cache
+CELLS = 1 << 22  # logits that are made together on a CPU
 MORE = 1 << 27  # and elsewhere, so that they do not fill the memory
 
 
@@ -118,13 +130,11 @@ class OfLogits(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, wanted: Wanted) -> tuple[Tensor, Tensor]:
-        gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
-        parts = []
-        for part in wanted.parts(logits, logits.shape[2]):
-            found = wanted.at(part).judged(logits[:, part])
-            parts.append(torch.stack(found[:2]))
-            if gradient is not None:
-                gradient[:, part] = found.slope
+        gradient = torch.empty_like(logits)
+        parts = [
+            torch.stack(wanted.at(part).judged(logits[:, part], gradient[:, part]))
+            for part in wanted.parts(logits, logits.shape[2])
+        ]
         ctx.save_for_backward(gradient)
         whole, cross_entropy = torch.stack(parts).sum(dim=0)
         ctx.mark_non_differentiable(cross_entropy)
@@ -154,10 +164,9 @@ class OfFeatures(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             for part in wanted.parts(x, len(weight)):
                 logits = functional.linear(short_x[:, part], short_weight, short_bias)
-                found = wanted.at(part).judged(logits)
-                parts.append(torch.stack(found[:2]))
+                slope = logits  # which takes their place
+                parts.append(torch.stack(wanted.at(part).judged(logits, slope)))
                 if by_x is not None:
-                    slope = found.slope.to(logits.dtype)
                     by_x[:, part] = slope @ short_weight
                     if by_weight is not None:
                         by_weight += slope.flatten(0, 1).t() @ short_x[:, part].flatten(0, 1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.linalg import vecdot
 
-from sequencing.arrays import LOG2_E, ROWS, log_sum_exp
+from sequencing.arrays import LOG2_E, log_sum_exp, strips
 from sequencing.distillation import Taught
 from sequencing.layers import wide
 from sequencing.loss import Judged, slices
@@ -154,24 +154,24 @@ class Chosen(NamedTuple):
                 yield slice(first, end)
                 first = end
 
-    def judged(self, logits: Tensor) -> Judged:  # (1, N, V)
-        """Sum of weight x -log p(id), less entropy H(p), plus near KL(p || start); their gradient; and the sum of H.
+    def judged(self, logits: Tensor, slope: Tensor) -> Judged:  # (1, N, V), (1, N, V)
+        """Sum of weight x -log p(id), less entropy H(p), plus near KL(p || start); and the sum of H.
 
-        By the logits: weight (p - 1 at the id), entropy p (log p + H), near p (log p - log q - KL).
+        The gradient by the logits comes into `slope`, which may be the logits themselves: weight (p - 1 at the id),
+        entropy p (log p + H), near p (log p - log q - KL).
         """
-        slope, known = torch.empty_like(logits, dtype=wide(logits[:0]).dtype), self
+        known = self
         if self.risk:
             known = self._replace(weights=self.risk.weigh(log_probs(logits[0], self.ids, self.banned), self.there))
-        sums = [torch.stack(known.at(part).slopes(logits[0, part], slope[0, part])) for part in strips(logits[0])]
-        whole, uncertainty = torch.stack(sums).sum(dim=0)
-        return Judged(whole, uncertainty, slope)
+        sums = [torch.stack(known.at(part).slopes(logits[0, part], slope[0, part])) for part in strips(logits)]
+        return Judged(*torch.stack(sums).sum(dim=0))
 
     def slopes(self, logits: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:  # (N, V), (N, V)
         """The two sums of a few places; the gradient comes into `slope`."""
         assert self.weights is not None
         said = spoken(logits, self.banned)
         said.sub_(said.amax(dim=1, keepdim=True))
-        p = torch.mul(said, LOG2_E, out=slope).exp2_()
+        p = torch.mul(said, LOG2_E).exp2_()
         total = p.sum(dim=1, keepdim=True)
         log_total, weights = total.log(), self.weights.to(said.dtype)
         count = self.there.sum(dim=1, keepdim=True).to(said.dtype)
@@ -194,8 +194,7 @@ class Chosen(NamedTuple):
         p.mul_(weights.sum(dim=1, keepdim=True) / total)
         same = self.ids[:, :, None] == self.ids[:, None]  # (N, k, k): an id said twice is written twice, the same
         p.scatter_(1, self.ids, p.gather(1, self.ids) - (same * weights[:, None]).sum(dim=2))
-        if change is not None:
-            p.add_(change)
+        slope.copy_(p if change is None else p.add_(change))
         return whole, uncertainty
 
 
@@ -217,9 +216,3 @@ def log_probs(logits: Tensor, ids: Tensor, banned: Tensor) -> Tensor:  # (N, V),
         said = spoken(logits[part], banned)
         found.append(said.gather(1, ids[part]) - log_sum_exp(said, said.amax(dim=1, keepdim=True))[:, None])
     return torch.cat(found)
-
-
-def strips(logits: Tensor) -> list[slice]:  # (N, V)
-    """Rows that on a CPU stay in its cache from one pass over them to the next."""
-    size = ROWS if logits.device.type == "cpu" else max(len(logits), 1)
-    return [slice(first, first + size) for first in range(0, len(logits), size)]
