@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sequencing.attention_scores import Meeting, OneMemory, attend
+from sequencing.gathering import mixture, product
 from sequencing.layers import Dropout, Linear, masked_softmax, wide
 from sequencing.scan import linear_recurrence
 from sequencing_np.attention import AttentionConfig, Past
@@ -69,7 +70,7 @@ class MonotonicAttention(Meeting):
         chance = (scores > 0).to(scores.dtype) if self.hard and not self.training else torch.sigmoid(scores)
         stop = torch.where(last_token(memory.mask)[:, None], 1.0, chance * memory.mask[:, None])
         alignment = stop * reaching(stop, past.to(stop.dtype))
-        return Attended(self.dropout(alignment) @ memory.values, alignment)
+        return Attended(mixture(self.dropout(alignment), memory.values), alignment)
 
 
 def last_token(mask: Tensor) -> Tensor:  # (B, S) -> (B, S)
@@ -107,9 +108,9 @@ class LocalMonotonicAttention(OneMemory):
         # (B, T, Q), Memory, (B, T, 1) -> (B, T, D), (B, T, S)
         place = torch.minimum(past, memory.mask.sum(dim=1)[:, None, None] - 1)
         distance = torch.arange(memory.mask.shape[1], device=place.device) - place  # (B, T, S)
-        scores = self.query(query) @ memory.keys.transpose(1, 2)
+        scores = product(self.query(query), memory.keys)
         alignment = masked_softmax(scores, memory.mask[:, None] & (distance.abs() <= self.window))
-        return Attended(self.dropout(alignment) @ memory.values, alignment)
+        return Attended(mixture(self.dropout(alignment), memory.values), alignment)
 
 
 LOOKING_BACK: dict[str, Any] = {

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sequencing.gathering import mixture, product
 from sequencing.layers import Dropout, Linear, masked_softmax, wide
 from sequencing_np.attention import AttentionConfig, Past
 from sequencing_np.attention_scores import Attended
@@ -22,7 +23,7 @@ from sequencing_np.state import Memory, MemorySizes
 def attend(scores: Tensor, memory: Memory, dropout: Dropout) -> Attended:  # (B, T, S), Memory -> Attended
     """Weights and weighted sum of the values."""
     alignment = masked_softmax(scores, memory.mask[:, None])
-    return Attended(dropout(alignment) @ memory.values, alignment)
+    return Attended(mixture(dropout(alignment), memory.values), alignment)
 
 
 def same_width(query: int, keys: int, name: str) -> None:
@@ -98,7 +99,7 @@ class DotAttention(OneMemory):
         self.context_size = sizes.values
 
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
-        return attend(query @ memory.keys.transpose(1, 2), memory, self.dropout)
+        return attend(product(query, memory.keys), memory, self.dropout)
 
 
 class ScaledDotAttention(OneMemory):
@@ -114,7 +115,7 @@ class ScaledDotAttention(OneMemory):
         return memory._replace(keys=memory.keys / memory.keys.shape[-1] ** 0.5)
 
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, K) -> (B, T, D), (B, T, S)
-        return attend(query @ memory.keys.transpose(1, 2), memory, self.dropout)
+        return attend(product(query, memory.keys), memory, self.dropout)
 
 
 class GeneralAttention(OneMemory):
@@ -127,7 +128,7 @@ class GeneralAttention(OneMemory):
         self.context_size = sizes.values
 
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
-        return attend(self.query(query) @ memory.keys.transpose(1, 2), memory, self.dropout)
+        return attend(product(self.query(query), memory.keys), memory, self.dropout)
 
 
 class LocalAttention(OneMemory):
@@ -149,9 +150,9 @@ class LocalAttention(OneMemory):
         foretold = wide(torch.tanh(self.place(query)) @ self.energy)
         place = memory.mask.sum(dim=1)[:, None] * torch.sigmoid(foretold)  # (B, T)
         distance = torch.arange(memory.mask.shape[1], device=place.device) - place[..., None]
-        scores = self.query(query) @ memory.keys.transpose(1, 2) - 2 * (distance / self.window) ** 2
+        scores = product(self.query(query), memory.keys) - 2 * (distance / self.window) ** 2
         alignment = masked_softmax(scores, memory.mask[:, None] & (distance.abs() <= self.window))
-        return Attended(self.dropout(alignment) @ memory.values, alignment)
+        return Attended(mixture(self.dropout(alignment), memory.values), alignment)
 
 
 class MultiHeadAttention(OneMemory):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear, logsigmoid
 
+from sequencing.gathering import hold, product
 from sequencing.layers import wide
 from sequencing.recurrence import GRURecurrence, LSTMRecurrence, written_out
 from sequencing.scan import linear_recurrence
@@ -35,7 +36,13 @@ def initialise(cell: Any) -> None:
 
 def input_products(cell: Any, x: Tensor) -> Tensor:  # (..., D) -> (..., G)
     """What the input brings to each gate."""
-    return linear(x, cell.weight_ih_l0, cell.bias_ih_l0)
+    return product(x, cell.weight_ih_l0, cell.bias_ih_l0)
+
+
+def own_products(cell: Any, given: Tensor) -> tuple[Any, ...]:
+    """What a written-out recurrence multiplies the state with: matrix and bias, or what stands for them."""
+    held = hold(given, cell.weight_hh_l0, cell.bias_hh_l0)
+    return (held.mark, None, held) if held else (cell.weight_hh_l0, cell.bias_hh_l0)
 
 
 class RNNCell(nn.RNN):
@@ -65,7 +72,7 @@ class GRUCell(nn.GRU):
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
         if written_out(x):
             given = input_products(self, x.transpose(0, 1))
-            after = GRURecurrence.apply(given, states[0], self.weight_hh_l0, self.bias_hh_l0)
+            after = GRURecurrence.apply(given, states[0], *own_products(self, given))
             return Ran(after.transpose(0, 1), (after[-1],))
         outputs, h = self(x, states[0][None])
         return Ran(outputs, (h[0],))
@@ -117,7 +124,7 @@ class LSTMCell(nn.LSTM):
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), 2 x (B, H) -> (B, T, H), 2 x (B, H)
         if written_out(x):
             given = input_products(self, x.transpose(0, 1))
-            after, cells = LSTMRecurrence.apply(given, *states, self.weight_hh_l0, self.bias_hh_l0)
+            after, cells = LSTMRecurrence.apply(given, *states, *own_products(self, given))
             return Ran(after.transpose(0, 1), (after[-1], cells[-1]))
         outputs, (h, c) = self(x, (states[0][None], states[1][None]))
         return Ran(outputs, (h[0], c[0]))

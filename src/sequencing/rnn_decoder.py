@@ -13,6 +13,7 @@ from sequencing.arrays import TorchArrays
 from sequencing.attention import ATTENTIONS, look
 from sequencing.bridge import BRIDGES
 from sequencing.cells import CELLS
+from sequencing.gathering import gathered
 from sequencing.head import READOUTS, Copy, Speaking, make_head
 from sequencing.layers import Dropout, LookUpOp
 from sequencing.rnn import RecurrentStack
@@ -62,13 +63,14 @@ class AttentionRNNDecoder(Speaking):
         stack, fed, past = state.cache
         said = []
         width = 1 if self.config.input_feeding else words.shape[1]  # tokens read at once
-        for t in range(0, words.shape[1], width):
-            word = words[:, t : t + width]
-            x = torch.cat([word, fed[:, None]], dim=2) if self.config.input_feeding else word
-            output, stack = self.stack(x, stack)
-            context, alignment, past = look(self.attention, output, state.memory, past)
-            readout = self.readout(word, output, context)
-            fed = self.readout.fed(context, readout)[:, -1, : self.fed_size]
-            said.append((readout, alignment))
+        with gathered(width < words.shape[1]):
+            for t in range(0, words.shape[1], width):
+                word = words[:, t : t + width]
+                x = torch.cat([word, fed[:, None]], dim=2) if self.config.input_feeding else word
+                output, stack = self.stack(x, stack)
+                context, alignment, past = look(self.attention, output, state.memory, past)
+                readout = self.readout(word, output, context)
+                fed = self.readout.fed(context, readout)[:, -1, : self.fed_size]
+                said.append((readout, alignment))
         readout, alignment = (self.arrays.join(list(parts)) for parts in zip(*said, strict=True))
         return Heard(self.dropout(readout), alignment, state.memory), State(state.memory, (stack, fed, past))
