@@ -4,14 +4,14 @@
 
 RUNS_DATA is what `recipes/prepare.py` makes. PYTHON has keras, torch, jax and numpy.
 
-*The guide*: its four networks (LSTMs of 128, ten places, 10,000 words a side, 128 pairs a batch, Adam), in plain Keras 3
-on both of its backends with their compiled training steps, as the guide wrote them; ours are `recipes/guide/01` to `04`
-with batches of as many pairs. Training pairs a second of the same sentences. Keras knows only a fixed number of places
-and computes all ten; ours leaves the padding out.
+*The guide*: its four networks (LSTMs of 128, ten places, 10,000 words a side, 128 pairs a batch, Adam), in plain
+Keras 3 on two of its backends, as the guide wrote them; ours are `recipes/guide/01` to `04` with batches of about as
+many pairs. Training pairs a second. Keras computes all ten places of each sentence; ours leaves the padding out.
 
-*The framework*: `config_en2zh` at its full width (bidirectional LSTM of 1,024 a direction, LSTM decoder of 1,024 that is
-fed its context, 128 sentences a batch): training sentences a second, and sentences translated a minute, greedily and with
-its beam of five, answers of 15 characters, on both runtimes. The numbers go to benchmarks/results/originals.json.
+*The framework*: `config_en2zh` at its full width (bidirectional LSTM of 1,024 a direction, LSTM decoder of 1,024 that
+is fed its context, about 128 sentences a batch): training sentences a second, and sentences translated a minute,
+greedily and with its beam of five, answers of 15 characters, on both runtimes. The numbers go to
+benchmarks/results/originals.json.
 """
 
 from __future__ import annotations
@@ -195,7 +195,10 @@ def main() -> None:
     for what, each in found.items():
         rates = sorted(round(one["rate"], 1) for one in each)
         rows.append({"name": what, **each[-1], "rate": statistics.median(rates), "rates": rates})
-        print(f"{what:44} {statistics.median(rates):8,.0f} pairs/s ({rates[0]:,}-{rates[-1]:,})", rows[-1].get("a_minute", ""))
+        print(
+            f"{what:44} {statistics.median(rates):8,.0f} pairs/s ({rates[0]:,}-{rates[-1]:,})",
+            rows[-1].get("a_minute", ""),
+        )
     from sequencing.machine import machine
 
     result = {"machine": machine(), "threads": given.threads, "rows": rows}

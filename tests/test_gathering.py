@@ -1,8 +1,10 @@
 """gathering: products of several steps against the same products one by one, their values and every gradient."""
 
+import gc
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
+from weakref import ref
 
 import pytest
 import torch
@@ -121,10 +123,10 @@ def test_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
         with gathered(True):
             layer(x)
         layer(x)
-    assert len(made) == 1 and gathering._steps is None
+    assert len(made) == 1 and gathering._steps.get() is None
     with pytest.raises(ZeroDivisionError), gathered(True):
         1 / 0  # noqa: B018
-    assert gathering._steps is None
+    assert gathering._steps.get() is None
 
 
 def test_products_are_short_under_autocast_and_gradients_are_not() -> None:
@@ -137,6 +139,25 @@ def test_products_are_short_under_autocast_and_gradients_are_not() -> None:
     for one, other in zip(gradients(said, [x, weight, bias]), gradients(theirs, [x, weight, bias]), strict=True):
         assert one.dtype == torch.float32
         torch.testing.assert_close(one, other, rtol=0.01, atol=0.01)
+
+
+def test_nothing_is_left_of_it() -> None:
+    """No circle: what was kept is given back when the loss is, gradient or not."""
+    gc.collect()
+    gc.disable()
+    try:
+        for learnt in (True, False):
+            x, weight, bias = drawn((B, D), (OUT, D), (OUT,))
+            with gathered(True):
+                left = ref(hold(x, weight, bias))
+                total = chain(lambda x, w=weight, b=bias: product(x, w, b), x, 3).sum()
+            if learnt:
+                total.backward()
+            assert left() is not None
+            del total
+            assert left() is None
+    finally:
+        gc.enable()
 
 
 SIZES = {"source_size": 9, "target_size": 9}

@@ -1,8 +1,9 @@
 """The guide's comparison of its four models, and beside it the honest one: `python recipes/guide/plot.py`.
 
-Left, what the guide drew: accuracy on training pairs, padding counted, pass by pass; its own curves are dots, read off
-its picture. Right, the same models on sentences that were held out, words and ends alone. Every model that the runs
-have kept is measured; curves.json keeps the numbers, curves.png is the picture.
+Two pictures. In curves.png stands left what the guide drew: accuracy on training pairs, padding counted, pass by pass;
+its own curves are dots, read off its picture. Right, the same models on sentences that were held out, words and ends
+alone. Every model that the runs have kept is measured; curves.json keeps the numbers. ladder.png shows what each rung
+says by itself of held-out sentences, from results.json.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from catalogue import HERE, RUNS, recipes
 from measure import MOST_TRAINING, accuracies, longest_target, pairs_of
+from table import known
 
 from sequencing.loading import load_translator
 from sequencing.records import write_json
@@ -81,6 +83,27 @@ def draw(curves: dict[str, list[dict[str, float]]], path: Path) -> None:
     figure.savefig(path, metadata={"Software": None})
 
 
+def draw_ladder(results: dict[str, Any], path: Path) -> None:
+    """BLEU and chrF of every rung, the first one on top, by the best search that was tried."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = sorted(results, reverse=True)
+    figure = Figure(figsize=(9, 0.5 + 0.42 * len(names)), dpi=140, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, key, title, colour in zip(
+        figure.subplots(1, 2, sharey=True), ("bleu", "chrf"), ("BLEU", "chrF"), COLOURS, strict=False
+    ):
+        found = [max(search[key] for search in results[name]["search"].values()) for name in names]
+        bars = axes.barh(names, found, color=colour, height=0.62)
+        axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
+        axes.set_title(f"{title}, held-out sentences", fontsize=10)
+        axes.margins(x=0.12)
+        axes.tick_params(labelsize=8, left=False)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.savefig(path, metadata={"Software": None})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=Path, default=RUNS, metavar="FOLDER", help="where the runs are (runs/recipes)")
@@ -98,6 +121,9 @@ def main() -> None:
     write_json(kept, curves)
     draw(curves, arguments.out / "curves.png")
     print(arguments.out / "curves.png")
+    if measured := known(GUIDE):
+        draw_ladder(measured, arguments.out / "ladder.png")
+        print(arguments.out / "ladder.png")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from typing import Any
 
@@ -30,7 +31,10 @@ class Held:
         self.matrix = matrix.detach().to(kind)  # (O, D) or (B, O, D)
         self.bias = None if bias is None else bias.detach().to(kind)  # (O,)
         self.pairs: list[tuple[Tensor, Tensor]] = []
-        self.mark: Tensor = Gather.apply(matrix, bias, self)  # through it the matrix is learnt from
+        mark: Tensor = Gather.apply(matrix, bias, self)
+        self.mark: Tensor | None = mark  # through it the matrix is learnt from
+        self.nothing = mark.new_zeros(())  # its gradient
+        self.learns = mark.requires_grad
 
     @cached_property
     def turned(self) -> Tensor:
@@ -44,10 +48,10 @@ class Held:
 
     def keep(self, x: Tensor, above: Tensor) -> Tensor:  # (..., N, D), (..., N, O) -> ()
         """What a step multiplied, and the gradient of what came of it; the gradient of the mark is nothing."""
-        if self.mark.requires_grad:
+        if self.learns:
             flat = self.matrix.dim() == 2
             self.pairs.append((x.flatten(0, -2), above.flatten(0, -2)) if flat else (x, above))
-        return above.new_zeros((), dtype=self.mark.dtype)
+        return self.nothing
 
 
 class Gather(torch.autograd.Function):
@@ -105,28 +109,31 @@ class Steps:
         return self.held[key]
 
 
-_steps: Steps | None = None
+_steps: ContextVar[Steps | None] = ContextVar("steps", default=None)  # of this thread
 
 
 @contextmanager
 def gathered(several: bool) -> Iterator[None]:
     """While it lasts `several` steps are made, and products with the same matrix belong together."""
-    global _steps
-    if _steps is not None or not several or not torch.is_grad_enabled():
+    if _steps.get() or not several or not torch.is_grad_enabled():
         yield
         return
-    _steps = Steps()
+    steps = Steps()
+    before = _steps.set(steps)
     try:
         yield
     finally:
-        _steps = None
+        _steps.reset(before)
+        for held in steps.held.values():
+            held.mark = None  # which leads back to it: memory in a circle is not given back
 
 
 def hold(like: Tensor, matrix: Tensor, bias: Tensor | None = None, turned: bool = False) -> Held | None:
     """A matrix for products with `like`, where several steps are made, and learnt from, on a CPU."""
-    if _steps is None or like.device.type != "cpu" or not torch.is_grad_enabled():
+    steps = _steps.get()
+    if steps is None or like.device.type != "cpu" or not torch.is_grad_enabled():
         return None
-    return _steps.hold(matrix, bias, product_dtype(like), turned)
+    return steps.hold(matrix, bias, product_dtype(like), turned)
 
 
 def product(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
