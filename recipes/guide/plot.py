@@ -75,11 +75,13 @@ def draw(curves: dict[str, list[dict[str, float]]], path: Path) -> None:
             if key == "padded" and name in READ_OFF:
                 axes.plot(PASSES, READ_OFF[name], color=colour, marker="o", markersize=4, linestyle="none", alpha=0.45)
         axes.set_title(title, fontsize=10)
+        axes.set_xscale("log", base=10)
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel("passes over the training pairs")
         axes.set_ylabel("accuracy")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    axes.legend(fontsize=8, frameon=False, loc="upper left")
     figure.savefig(path, metadata={"Software": None})
 
 
