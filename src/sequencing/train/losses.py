@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sequencing.gathering import gathered
 from sequencing.head import Unspoken
 from sequencing.loss import OfFeatures, OfLogits, Wanted, coverage_loss
 from sequencing.model import Model
@@ -55,10 +54,7 @@ def losses_of(session: Session, batch: Batch, coins: np.random.Generator) -> Los
             memory = model.encode(batch.source, batch.source_mask)
         if settings.teacher.two_passes and feedback.teacher_rate < 1:
             feedback = second_pass(model, batch, memory, feedback)
-        one_by_one = (
-            stepwise and not settings.recompute and not session.compiled
-        )  # whose blocks are made again, or whole
-        with part("  decoder"), gathered(one_by_one):
+        with part("  decoder"):
             output = dynamic_decode(Unspoken(decoder) if late else decoder, memory, relaxed(settings.teacher, feedback))
         said = output.logits.reshape(passes, -1, output.logits.shape[-1])[:, places]
         last = decoder.head.output
