@@ -88,8 +88,8 @@ def keras_guide(name: str, steps: int, threads: int, backend: str) -> dict[str, 
     return {"rate": found, "parameters": network.count_params(), "keras": keras.__version__}
 
 
-def session_of(recipe: str, data: Path, threads: int, precision: str, more: tuple[str, ...]) -> Any:
-    """A recipe about to be trained."""
+def session_of(recipe: str, given: argparse.Namespace, precision: str, folder: str, more: tuple[str, ...]) -> Any:
+    """A recipe about to be trained in a folder."""
     from sequencing.process import settle
 
     settle()
@@ -98,9 +98,9 @@ def session_of(recipe: str, data: Path, threads: int, precision: str, more: tupl
 
     path = RECIPES / f"{recipe}.toml"
     files = {part: Path(str(getattr(read_run_config(path).data, part)[0])).name for part in ("train", "dev", "test")}
-    found = [f'data.{part}=["{(data / name).resolve()}"]' for part, name in files.items()]
-    rest = (f"train.precision={precision}", f"train.threads={threads}", *more)
-    return open_session(read_run_config(path, [*found, *rest]), Path(tempfile.mkdtemp()))
+    found = [f'data.{part}=["{(given.data / name).resolve()}"]' for part, name in files.items()]
+    rest = (f"train.precision={precision}", f"train.threads={given.threads}", *more)
+    return open_session(read_run_config(path, [*found, *rest]), Path(folder))
 
 
 def trained(session: Any, steps: int) -> float:
@@ -119,14 +119,14 @@ def trained(session: Any, steps: int) -> float:
     return rate(step, steps, 1) * pairs / steps
 
 
-def our_guide(name: str, data: Path, steps: int, threads: int, precision: str) -> dict[str, Any]:
+def our_guide(name: str, given: argparse.Namespace, precision: str, folder: str) -> dict[str, Any]:
     """The recipe of the same name, batches of about as many pairs."""
-    session = session_of(f"guide/{name}", data, threads, precision, ("train.batch_tokens=1792",))
+    session = session_of(f"guide/{name}", given, precision, folder, ("train.batch_tokens=1792",))
     weights = sum(weight.numel() for weight in session.translator.model.parameters())
-    return {"rate": trained(session, steps), "parameters": weights}
+    return {"rate": trained(session, given.steps), "parameters": weights}
 
 
-def framework(data: Path, steps: int, threads: int, precision: str) -> dict[str, Any]:
+def framework(given: argparse.Namespace, precision: str, folder: str) -> dict[str, Any]:
     """Sentences learnt from a second, and translated a minute by either runtime."""
     import torch
 
@@ -137,8 +137,8 @@ def framework(data: Path, steps: int, threads: int, precision: str) -> dict[str,
     from sequencing_np.model import build_model
     from sequencing_np.weights import nest
 
-    session = session_of("nmt/en2zh", data, threads, precision, (*WIDE, "train.batch_tokens=3300"))
-    learnt = trained(session, steps)
+    session = session_of("nmt/en2zh", given, precision, folder, (*WIDE, "train.batch_tokens=3300"))
+    learnt = trained(session, given.steps)
     translator = session.translator
     model, special = translator.model.eval(), translator.target_vocab.special
     batch = next(session.stream.batches()).batch
@@ -164,9 +164,8 @@ def row(what: str, given: argparse.Namespace) -> dict[str, Any]:
     kind, how, *name = what.split("/")
     if kind == "keras":
         return keras_guide(name[0], given.steps, given.threads, how)
-    if kind == "guide":
-        return our_guide(name[0], given.data, given.steps, given.threads, how)
-    return framework(given.data, given.steps, given.threads, how)
+    with tempfile.TemporaryDirectory() as folder:
+        return our_guide(name[0], given, how, folder) if kind == "guide" else framework(given, how, folder)
 
 
 def main() -> None:

@@ -35,12 +35,18 @@ def sorted_ids(scores: np.ndarray, k: int) -> np.ndarray:  # (R, V) -> (R, k)
     st.integers(1, 70),
     st.sampled_from([0, 1, 2, 3, 17, 400]),
     st.sampled_from(["float32", "float64"]),
+    st.sampled_from([1 << 18, 4096, 1]),
 )
-def test_the_best_are_those_of_a_full_sort(seed: int, rows: int, width: int, k: int, values: int, dtype: str) -> None:
+def test_the_best_are_those_of_a_full_sort(
+    seed: int, rows: int, width: int, k: int, values: int, dtype: str, near: int
+) -> None:
+    """However many rows are looked at together."""
     scores = draw_logits(seed, rows, width, values, dtype)
     np.testing.assert_array_equal(top_ids(scores, k), sorted_ids(scores, k))
     for arrays in ARRAYS.values():
-        best = arrays.best(arrays.native(scores), min(k, width), NOBODY)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sequencing.arrays.NEAR", near)
+            best = arrays.best(arrays.native(scores), min(k, width), NOBODY)
         np.testing.assert_array_equal(best.ids, sorted_ids(scores, k))
         assert best.log_probs.dtype == np.float64 and best.ids.dtype == np.int64
         wide = np.asarray(scores, np.float64)

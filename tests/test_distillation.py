@@ -70,10 +70,20 @@ def test_narrow_logits_are_summed_wide() -> None:
 # --- its share of the loss ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=[1 << 22, 4 * V, 1], ids=["one slice", "some", "one place a slice"])
+SLICED = {  # logits made together, and looked at together
+    "one slice": (1 << 22, 1 << 18),
+    "one slice in strips": (1 << 22, 3 * V),
+    "some": (8 * V, 2 * V),
+    "one place a slice": (1, 1),
+}
+
+
+@pytest.fixture(params=SLICED.values(), ids=list(SLICED))
 def sliced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sequencing.loss, "CELLS", request.param)
-    return int(request.param)
+    cells, near = request.param
+    monkeypatch.setattr(sequencing.loss, "CELLS", cells)
+    monkeypatch.setattr("sequencing.arrays.NEAR", near)
+    return int(cells)
 
 
 def whole_by_hand(logits: torch.Tensor, ids: torch.Tensor, taught: Any, share: float, smoothing: float) -> torch.Tensor:

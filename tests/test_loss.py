@@ -109,11 +109,21 @@ def agreement(logits: torch.Tensor, weight: float = 1.0) -> torch.Tensor:
     return whole - cross  # type: ignore[no-any-return]
 
 
-@pytest.fixture(params=[1 << 22, 4 * V, 1], ids=["one slice", "some", "one place a slice"])
+SLICED = {  # logits made together, and looked at together
+    "one slice": (1 << 22, 1 << 18),
+    "one slice in strips": (1 << 22, 3 * V),
+    "some": (8 * V, 2 * V),
+    "one place a slice": (1, 1),
+}
+
+
+@pytest.fixture(params=SLICED.values(), ids=list(SLICED))
 def sliced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """However many logits are worked on together, the answer is the same."""
-    monkeypatch.setattr(sequencing.loss, "CELLS", request.param)
-    return int(request.param)
+    cells, near = request.param
+    monkeypatch.setattr(sequencing.loss, "CELLS", cells)
+    monkeypatch.setattr("sequencing.arrays.NEAR", near)
+    return int(cells)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

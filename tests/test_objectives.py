@@ -262,7 +262,7 @@ def test_places_shared_or_not_a_few_at_a_time_or_all(name: str, tmp_path: Path) 
     more = ["samples=6", "entropy=0.1", "sharpness=0.7", f"type={name}"]
     session = tiny(tmp_path, *(f"train.objective.{setting}" for setting in more))
     batch, found, counts = batch_of(session, ("ab", "ba"), ("a", "b"), times=3), [], []
-    for shared, cells in [(True, 1 << 22), (False, 1 << 22), (True, 1), (False, 50)]:
+    for shared, cells, near in [(True, 1 << 22, 1 << 18), (False, 1 << 22, 20), (True, 1, 1), (False, 50, 20)]:
 
         def places(read: Any, own: np.ndarray, _: bool, shared: bool = shared) -> Any:
             counts.append(len(places_of(read, own, shared).at))
@@ -271,6 +271,7 @@ def test_places_shared_or_not_a_few_at_a_time_or_all(name: str, tmp_path: Path) 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(objectives, "places_of", places)
             patch.setattr("sequencing.loss.CELLS", cells)
+            patch.setattr("sequencing.arrays.NEAR", near)
             losses = step_losses(session, batch, np.random.default_rng(3))
         found.append(torch.cat([gradient(session, losses.whole), losses.whole[None].detach(), losses.told]))
     assert counts[0] < counts[1]

@@ -190,11 +190,12 @@ V, F, PLACES = 7, 5, 11
 BANNED = torch.tensor([0, 2])
 
 
-@pytest.mark.parametrize("cells", [1 << 22, 4 * V, 1])
+@pytest.mark.parametrize(("cells", "strip"), [(1 << 22, 1 << 18), (1 << 22, 3 * V), (4 * V, 2 * V), (1, 1)])
 @pytest.mark.parametrize("near", [0.0, 0.4])
-def test_the_slope_is_autograds(near: float, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_slope_is_autograds(near: float, cells: int, strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights, entropy and nearness at once, through features and through logits, some places at a time."""
     monkeypatch.setattr("sequencing.loss.CELLS", cells)
+    monkeypatch.setattr("sequencing.arrays.NEAR", strip)
     chance = torch.Generator().manual_seed(6)
     made = [torch.randn(shape, generator=chance, dtype=torch.float64) for shape in [(1, PLACES, F), (V, F), (V,)]]
     weights = torch.randn(PLACES, generator=chance, dtype=torch.float64)

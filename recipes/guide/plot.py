@@ -86,7 +86,7 @@ def draw(curves: dict[str, list[dict[str, float]]], path: Path) -> None:
 
 
 def draw_ladder(results: dict[str, Any], path: Path) -> None:
-    """BLEU and chrF of every rung, the first one on top, by the best search that was tried."""
+    """BLEU and chrF of every rung, the first one on top, with the widest beam that it was searched with."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -96,7 +96,7 @@ def draw_ladder(results: dict[str, Any], path: Path) -> None:
     for axes, key, title, colour in zip(
         figure.subplots(1, 2, sharey=True), ("bleu", "chrf"), ("BLEU", "chrF"), COLOURS, strict=False
     ):
-        found = [max(search[key] for search in results[name]["search"].values()) for name in names]
+        found = [results[name]["search"][max(results[name]["search"], key=int)][key] for name in names]
         bars = axes.barh(names, found, color=colour, height=0.62)
         axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
         axes.set_title(f"{title}, held-out sentences", fontsize=10)

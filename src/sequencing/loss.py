@@ -130,11 +130,11 @@ class OfLogits(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, wanted: Wanted) -> tuple[Tensor, Tensor]:
-        gradient = torch.empty_like(logits)
-        parts = [
-            torch.stack(wanted.at(part).judged(logits[:, part], gradient[:, part]))
-            for part in wanted.parts(logits, logits.shape[2])
-        ]
+        gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
+        parts = []
+        for part in wanted.parts(logits, logits.shape[2]):
+            slope = torch.empty_like(logits[:, part]) if gradient is None else gradient[:, part]
+            parts.append(torch.stack(wanted.at(part).judged(logits[:, part], slope)))
         ctx.save_for_backward(gradient)
         whole, cross_entropy = torch.stack(parts).sum(dim=0)
         ctx.mark_non_differentiable(cross_entropy)
