@@ -295,7 +295,7 @@ def test_rewards_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         both=("train.schedule.type=constant", "train.schedule.warmup=0", "train.steps=0", "train.learning_rate=1e-4"),
         rewards=("train.objective.type=leave_one_out", "train.objective.reward=edit", "train.objective.samples=2"),
         taught=taught,
-        measure="token_error_rate",
+        measures=("token_error_rate",),
     )
     monkeypatch.setattr(compare, "RUNS", tmp_path)
     found = compare.compare("small", task, [1, 2], [])

@@ -2,7 +2,8 @@
 
 A model is taught by its recipe; from it, for each seed, one run goes on with cross entropy and one learns from rewards,
 for the same time, by turns. The model of each that dev found best is measured, greedy and with a beam, on dev and once
-on test. What was stopped goes on where it was; numbers stay in results.json, and their table in README.md.
+on test. What was stopped goes on where it was. Numbers stay in results.json, their table in README.md; TASK.png shows
+what dev said along the way.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from sequencing.evaluate import evaluate
 from sequencing.loading import load_translator
 from sequencing.records import write_json
 from sequencing.run_config import read_run_config
+from sequencing.run_folder import read_run
 from sequencing_np.search import SearchConfig
 
 FOLDER = HERE / "rewards"
 RESULTS = FOLDER / "results.json"
 ARMS = ("cross_entropy", "rewards")
+LABELS = {"taught": "taught", "cross_entropy": "cross entropy goes on", "rewards": "rewards"}
 BEAMS = (1, 5)
 
 
@@ -45,28 +48,34 @@ class Task:
     rewards: tuple[str, ...]  # of the one that learns from rewards
     cross_entropy: tuple[str, ...] = ()
     taught: tuple[str, ...] = ()  # laid over the recipe
-    measure: str = "bleu"  # what is compared
-    alpha: float = 1.0  # of the beam's length penalty
+    measures: tuple[str, ...] = ("bleu", "chrf")  # what is compared
 
 
 GOING_ON = ("train.schedule.type=constant", "train.schedule.warmup=50", "train.steps=0", "train.samples=3")
-CAPTIONS = Task(
-    recipe="students/1-teacher",
-    minutes=30,
-    both=(*GOING_ON, "train.learning_rate=1e-4", "train.select=bleu", "train.average=0.99"),
-    cross_entropy=("train.validate_every=300",),
+EVERYDAY = Task(
+    recipe="guide/08-self-attention",
+    minutes=6,
+    taught=(
+        *("train.minutes=0", "train.steps=3000", "train.keep_models=0"),
+        *("train.schedule.type=linear", "train.schedule.final=0.02"),
+    ),
+    both=(
+        *GOING_ON,
+        "train.learning_rate=2e-4",
+        "train.select=chrf",
+        "train.average=0.99",
+        "train.validate_sentences=1000",
+    ),
+    cross_entropy=("train.validate_every=150",),
     rewards=(
         "train.objective.type=leave_one_out",
-        "train.objective.reward=bleu",
-        "train.batch_tokens=4096",
-        "train.validate_every=60",
-        "train.label_smoothing=0",
+        f"train.objective.reward={FOLDER / 'overlap.py'}:overlap",
+        "train.validate_every=25",
     ),
-    alpha=1.4,
 )
 TASKS = {
-    "captions": CAPTIONS,
-    "captions-rnn": replace(CAPTIONS, recipe="multi30k-en-de-rnn"),
+    "everyday-self-attention": EVERYDAY,
+    "everyday-rnn": replace(EVERYDAY, recipe="guide/07-subwords"),
     "letters": Task(
         recipe="cmudict-g2p-rnn",
         minutes=10,
@@ -80,7 +89,7 @@ TASKS = {
             "train.objective.dropout=true",
             "train.validate_every=80",
         ),
-        measure="sequence_error_rate",
+        measures=("sequence_error_rate",),
     ),
 }
 
@@ -100,9 +109,10 @@ def measured(run: Path, task: Task) -> dict[str, Any]:
     for part in ("dev", "test"):
         held_out = read_references(Corpus(getattr(config.data, part), part, sources=translator.source_vocab.columns))
         for beam in BEAMS:
-            search = SearchConfig(beam=beam, alpha=task.alpha)
+            search = SearchConfig(beam=beam)
             found[f"{part}, {searched(beam)}"] = evaluate(translator, *held_out, search).record()
-    return {**facts(run), "quality": found}
+    dev = [{name: record[name] for name in ("seconds", *task.measures)} for record in read_run(run).dev]
+    return {**facts(run), "quality": found, "dev": dev}
 
 
 def known() -> dict[str, Any]:
@@ -130,13 +140,12 @@ def compare(name: str, task: Task, seeds: list[int], settings: list[str], taught
                 train(recipe, run, "--init-from", str(start), "--set", *own, *settings)
                 write_json(folder / f"{run.name}.json", measured(run, task))
     found = {name: json.loads((folder / f"{name}.json").read_bytes()) for name in names}
-    return {"minutes": task.minutes, "measure": task.measure, **found}
+    return {"minutes": task.minutes, "measures": task.measures, **found}
 
 
-def spread(results: dict[str, Any], arm: str, search: str) -> list[float]:
-    """The numbers of an arm's seeds."""
-    names = [name for name in results if name == arm or name.startswith(f"{arm}-")]
-    return [results[name]["quality"][search][results["measure"]] for name in names]
+def seeds_of(results: dict[str, Any], arm: str) -> list[dict[str, Any]]:
+    """What was measured of an arm, a seed each."""
+    return [found for name, found in results.items() if name == arm or name.startswith(f"{arm}-")]
 
 
 def shown(values: list[float], rate: bool) -> str:
@@ -150,13 +159,49 @@ def table(results: dict[str, Any]) -> str:
     """Taught, gone on with cross entropy, learnt from rewards: a row each, a column for each search."""
     lines = []
     for name, found in results.items():
-        rate, searches = found["measure"].endswith("rate"), list(found["taught"]["quality"])
-        heading = f"{name}: {found['measure'].replace('_', ' ')}"
-        lines += [line([heading + (", %" if rate else ""), *searches]), "|---" * (len(searches) + 1) + "|"]
-        for arm, label in (("taught", "taught"), (ARMS[0], "cross entropy goes on"), (ARMS[1], "rewards")):
-            lines.append(line([label, *(shown(spread(found, arm, search), rate) for search in searches)]))
+        searches = list(found["taught"]["quality"])
+        for measure in found["measures"]:
+            rate = measure.endswith("rate")
+            lines += [line([f"{name}: {called(measure)}", *searches]), "|---" * (len(searches) + 1) + "|"]
+            for arm, label in LABELS.items():
+                runs = [run["quality"] for run in seeds_of(found, arm)]
+                cells = [shown([run[search][measure] for run in runs], rate) for search in searches]
+                lines.append(line([label, *cells]))
+            lines.append("")
+        steps = {arm: " and ".join(f"{run['step']:,}" for run in seeds_of(found, arm)) for arm in ARMS}
+        lines += [f"Steps in {found['minutes']} minutes: {steps[ARMS[0]]}; with rewards {steps[ARMS[1]]}."]
         lines += [*machines({name: found["taught"]}), ""]
     return "\n".join(lines).rstrip()
+
+
+def called(measure: str) -> str:
+    """A measure as readers know it."""
+    name = measure.removesuffix("_rate").replace("_", " ") + (", %" if measure.endswith("rate") else "")
+    return {"bleu": "BLEU", "chrf": "chrF"}.get(measure, name)
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """What dev said of each seed, by minutes after the teaching; a line where the taught model stood."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    measures = found["measures"]
+    figure = Figure(figsize=(5.5 * len(measures), 3.8), dpi=140, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
+        times = 100 if measure.endswith("rate") else 1
+        axes.axhline(times * found["taught"]["dev"][-1][measure], color="#8a93a0", linewidth=1, label="taught")
+        for arm, colour in zip(ARMS, ("#2f6da9", "#c2571a"), strict=True):
+            for number, run in enumerate(seeds_of(found, arm)):
+                minutes = [record["seconds"] / 60 for record in run["dev"]]
+                values = [times * record[measure] for record in run["dev"]]
+                axes.plot(minutes, values, color=colour, alpha=0.8, label=None if number else LABELS[arm])
+        axes.set_title(f"{called(measure)}, dev, greedy", fontsize=10)
+        axes.set_xlabel("minutes")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False)
+    figure.savefig(path, metadata={"Software": None})
 
 
 def main() -> None:
@@ -172,6 +217,7 @@ def main() -> None:
     results = known()
     results[arguments.task] = compare(arguments.task, task, arguments.seeds, arguments.set, taught)
     write_json(RESULTS, dict(sorted(results.items())))
+    draw(results[arguments.task], FOLDER / f"{arguments.task}.png")
     page = FOLDER / "README.md"
     page.write_text(placed(page.read_text("utf-8"), "numbers", table(results)), "utf-8")
 
