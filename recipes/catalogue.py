@@ -33,6 +33,7 @@ COLUMNS = {  # of the tables: where a number stands in a result, its heading, an
     "token_errors": ("search.token_error_rate", "token errors", "{:.1%}"),
     "errors": ("search.sequence_error_rate", "wrong", "{:.1%}"),
     "names": ("carried.names", "names", "{:.1%}"),
+    "made_names": ("carried.made_names", "made names", "{:.1%}"),
     "cognates": ("carried.cognates", "cognates", "{:.1%}"),
     "numbers": ("carried.numbers", "numbers", "{:.1%}"),
     "parameters": ("parameters", "weights", "{:,.0f}"),
@@ -74,7 +75,8 @@ FOLDERS = {
     "word2pos": Folder(("held_out", "exact", "token_errors", "parameters", "passes", "minutes"), beams=(1,)),
     "char_nmt": Folder(TRANSLATION, beams=(1, 5)),
     "ava_nmt": Folder(
-        ("held_out", "bleu", "chrf", "names", "cognates", "numbers", "parameters", "minutes"), carried=True
+        ("held_out", "bleu", "chrf", "made_names", "names", "cognates", "numbers", "parameters", "minutes"),
+        carried=True,
     ),
     "classics": Folder(TRANSLATION, beams=(1, 5)),
     "toy": Folder(("exact", "token_errors", "parameters", "passes", "minutes"), beams=(1,)),

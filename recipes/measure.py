@@ -147,11 +147,11 @@ def facts(run: Path) -> dict[str, Any]:
 
 
 def spelling(translator: Translator, config: RunConfig, search: SearchConfig) -> dict[str, float]:
-    """Which part of held-out names, cognates and numbers the answers have."""
+    """Which part of held-out names, cognates, numbers and made names the answers have."""
     train = pairs_of(config.data.train, 1)
     seen = carried.seen_in(f"{source}\t{target}" for source, target in train)
     found = {}
-    for kind in carried.KINDS:
+    for kind in (*carried.KINDS, carried.MADE):
         path = Path(config.data.train[0]).with_name(f"carried.{kind}.tsv")  # type: ignore[arg-type]
         rows = pairs_of([str(path)], 1) if path.is_file() else []
         with torch.inference_mode():

@@ -201,6 +201,23 @@ def test_what_is_carried_over_is_held_out() -> None:
     assert carried.names("Inge met him.", "Er traf Inge.", {"Inge": 11}) == set()
 
 
+def test_people_get_names_that_are_new() -> None:
+    """The same on both sides; training and test have none in common; who is named on one side alone keeps the name."""
+    rows = [
+        "Tom saw Mary.\tTom sah Maria.",
+        "Tom's ill.\tTom ist krank.",
+        "Tom left.\tEr ging.",
+        "Tomorrow.\tMorgen.",
+    ] * 50
+    found = {held: carried.renamed(rows, held) for held in (False, True)}
+    names = {
+        held: {word for row in part for word in carried.names(*row.split("\t"), {})} for held, part in found.items()
+    }
+    assert all(len(part) == 100 and "Mar" not in "".join(part) for part in found.values())
+    assert names[True] and names[False] and not names[True] & names[False]
+    assert found[True] == carried.renamed(rows, True) and all("Tom" not in row for row in found[True])
+
+
 def test_the_guides_filter() -> None:
     assert (
         prepare.bare("I thought you'd be older.\tIch „dachte“, du-wärst_älter!")
