@@ -168,7 +168,7 @@ def table(results: dict[str, Any]) -> str:
                 cells = [shown([run[search][measure] for run in runs], rate) for search in searches]
                 lines.append(line([label, *cells]))
             lines.append("")
-        steps = {arm: " and ".join(f"{run['step']:,}" for run in seeds_of(found, arm)) for arm in ARMS}
+        steps = {arm: ", ".join(f"{run['step']:,}" for run in seeds_of(found, arm)) for arm in ARMS}
         lines += [f"Steps in {found['minutes']} minutes: {steps[ARMS[0]]}; with rewards {steps[ARMS[1]]}."]
         lines += [*machines({name: found["taught"]}), ""]
     return "\n".join(lines).rstrip()
@@ -190,7 +190,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
     FigureCanvasAgg(figure)
     for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
         times = 100 if measure.endswith("rate") else 1
-        axes.axhline(times * found["taught"]["dev"][-1][measure], color="#8a93a0", linewidth=1, label="taught")
+        axes.axhline(
+            times * found["taught"]["quality"]["dev, greedy"][measure], color="#8a93a0", linewidth=1, label="taught"
+        )
         for arm, colour in zip(ARMS, ("#2f6da9", "#c2571a"), strict=True):
             for number, run in enumerate(seeds_of(found, arm)):
                 minutes = [record["seconds"] / 60 for record in run["dev"]]
