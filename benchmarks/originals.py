@@ -39,7 +39,7 @@ WIDE = (  # config_en2zh's own sizes
     *("model.encoder.attention_key_size=512", "model.decoder.attention.size=512", "model.decoder.head_size=1024"),
 )
 ANSWER = 15  # characters of an answer, its end included: what a target of this data has on average
-WARM = 4  # steps that do not count
+WARM = 2  # steps that do not count
 
 
 def rate(step: Any, steps: int, amount: int) -> float:
