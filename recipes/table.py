@@ -55,7 +55,8 @@ def cells(result: Mapping[str, Any] | None, columns: tuple[str, ...], beam: int)
     for column in columns:
         place, _, form = COLUMNS[column]
         number = value(result, place, beam)
-        found.append("" if number is None else form.format(number).replace("%", " %"))
+        text = "" if number is None else form.format(number).replace("%", " %")
+        found.append("under 1" if text == "0" else text)  # passes that are whole
     return found
 
 
