@@ -64,7 +64,7 @@ class Outcome(NamedTuple):
 
 def steps(name: str) -> int:
     """How long a recipe learns: deep networks that must find where to look take longer."""
-    return 400 if name.rpartition("/")[2] in SLOW else STEPS
+    return 600 if name.rpartition("/")[2] in SLOW else STEPS
 
 
 def set_of(file: str) -> str:
