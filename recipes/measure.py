@@ -151,7 +151,7 @@ def spelling(translator: Translator, config: RunConfig, search: SearchConfig) ->
     train = pairs_of(config.data.train, 1)
     seen = carried.seen_in(f"{source}\t{target}" for source, target in train)
     found = {}
-    for kind in (*carried.KINDS, carried.MADE):
+    for kind in carried.MEASURED:
         path = Path(config.data.train[0]).with_name(f"carried.{kind}.tsv")  # type: ignore[arg-type]
         rows = pairs_of([str(path)], 1) if path.is_file() else []
         with torch.inference_mode():

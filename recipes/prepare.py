@@ -89,13 +89,11 @@ def german(source: Source) -> None:
         short = [row for row in rows[split] + more if is_short(row)]
         source.write(f"guide.{split}", map(bare, short[:GUIDE_PAIRS]))
         source.write(f"en-de.{split}", rows[split])
-    short = {
-        split: [row for row in rows[split] if max(map(len, row.split("\t"))) <= carried.LONGEST] for split in SPLITS
-    }
-    rest, held = carried.held_out(short["train"])
-    held[carried.MADE] = carried.renamed(short["test"], held=True)
+    train, dev, test = (list(filter(carried.is_short, rows[split])) for split in SPLITS)
+    rest, held = carried.held_out(train)
+    held[carried.MADE] = carried.renamed(test, held=True)
     rest += carried.renamed(rest, held=False)
-    for name, part in {"train": rest, "dev": short["dev"], "test": short["test"], **held}.items():
+    for name, part in {"train": rest, "dev": dev, "test": test, **held}.items():
         source.write(f"carried.{name}", part)
 
 

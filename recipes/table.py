@@ -56,7 +56,7 @@ def cells(result: Mapping[str, Any] | None, columns: tuple[str, ...], beam: int)
         place, _, form = COLUMNS[column]
         number = value(result, place, beam)
         text = "" if number is None else form.format(number).replace("%", " %")
-        found.append("under 1" if text == "0" else text)  # passes that are whole
+        found.append("under 1" if column == "passes" and text == "0" else text)  # whole ones are counted
     return found
 
 
