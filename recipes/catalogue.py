@@ -1,14 +1,18 @@
 """What recipes there are: a configuration each, in folders, and what is measured of a run.
 
-A recipe is recipes/NAME.toml; its run stands in RUNS/NAME and its numbers in results.json beside it. The folders'
-tables show the columns that `FOLDERS` names, one row a configuration, or those of `Row` where one run has several.
+A recipe is recipes/NAME.toml; its run stands in RUNS/NAME and its numbers in results.json beside it. Where a folder's
+recipes are compared on several sets, each has a run on each of them. The folders' tables show the columns that `FOLDERS`
+names, one row a run, or those of `Row` where one run has several.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+from prepare import SPLITS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -27,6 +31,7 @@ COLUMNS = {  # of the tables: where a number stands in a result, its heading, an
     "padded": ("train.padded", "training, padded", "{:.1%}"),
     "train": ("train.token_accuracy", "training", "{:.1%}"),
     "held_out": ("test.token_accuracy", "held out", "{:.1%}"),
+    "dev": ("dev.bleu", "BLEU, dev", "{:.1f}"),
     "exact": ("search.exact_match", "exact", "{:.1%}"),
     "bleu": ("search.bleu", "BLEU", "{:.1f}"),
     "chrf": ("search.chrf", "chrF", "{:.1f}"),
@@ -44,10 +49,22 @@ TRANSLATION = ("held_out", "exact", "bleu", "chrf", "parameters", "passes", "min
 SPELLING = ("held_out", "exact", "token_errors", "errors", "parameters", "passes", "minutes")
 
 
-class Row(NamedTuple):
-    """A row of a table: a recipe as it is searched with a beam."""
+class Experiment(NamedTuple):
+    """A run: a recipe, or a recipe on one of its folder's sets."""
 
+    name: str
     recipe: str
+    settings: tuple[str, ...] = ()  # laid over the recipe
+
+    @property
+    def label(self) -> str:
+        return self.name.rpartition("/")[2]
+
+
+class Row(NamedTuple):
+    """A row of a table: a run as it is searched with a beam."""
+
+    run: str  # its label
     beam: int
     label: str
 
@@ -58,8 +75,8 @@ class Folder:
 
     columns: tuple[str, ...]
     beams: tuple[int, ...] = (5,)  # one row each; more than one where a decoder reads its own words
-    tokenize: dict[str, str] = field(default_factory=dict)  # sacreBLEU's tokenizer where it is not 13a
-    greedy: tuple[str, ...] = ()  # recipes whose words do not hang on each other: a beam says the same
+    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)  # files of DATA, and settings of each
+    greedy: tuple[str, ...] = ()  # runs whose words do not hang on each other: a beam says the same
     sentences: bool = False  # the guide's sentences are translated too
     carried: bool = False  # and those with spelling that is carried over are measured
 
@@ -71,7 +88,7 @@ FOLDERS = {
         greedy=("01-one-hot", "02-one-hot-bidirectional", "03-embedding", "04-embedding-bidirectional"),
         sentences=True,
     ),
-    "nmt": Folder(TRANSLATION, beams=(1, 5), tokenize={"en2zh": "zh", "en2zh_large": "zh"}),
+    "nmt": Folder(TRANSLATION, beams=(1, 5)),
     "word2pos": Folder(("held_out", "exact", "token_errors", "parameters", "passes", "minutes"), beams=(1,)),
     "char_nmt": Folder(TRANSLATION, beams=(1, 5)),
     "ava_nmt": Folder(
@@ -79,10 +96,15 @@ FOLDERS = {
         carried=True,
     ),
     "classics": Folder(TRANSLATION, beams=(1, 5)),
+    "families": Folder(
+        ("dev", "exact", "bleu", "chrf", "parameters", "passes", "minutes"),
+        beams=(1, 5),
+        sets={"en-de": (), "en-zh": ("vocab.target.level=characters", "train.bleu_tokenize=zh")},
+    ),
     "toy": Folder(("exact", "token_errors", "parameters", "passes", "minutes"), beams=(1,)),
-    "transliteration": Folder(("chrf", *SPELLING), beams=(1, 5), tokenize={"ar-en": "char"}),
+    "transliteration": Folder(("chrf", *SPELLING), beams=(1, 5)),
     "cogs": Folder(SPELLING, beams=(1,)),
-    "dates": Folder(SPELLING, beams=(1,), tokenize={"dates": "char"}),
+    "dates": Folder(SPELLING, beams=(1,)),
     "students": Folder(TRANSLATION, beams=(1, 2, 5)),
 }
 TAUGHT = {"students/2-student": "students/1-teacher"}  # whose answers a recipe learns from (distil.py)
@@ -94,13 +116,30 @@ def recipes(folder: str = "") -> list[str]:
     return [path.relative_to(HERE).with_suffix("").as_posix() for path in found]
 
 
+def experiments(folder: str) -> list[Experiment]:
+    """The runs of a folder."""
+    sets = FOLDERS[folder].sets
+    if not sets:
+        return [Experiment(recipe, recipe) for recipe in recipes(folder)]
+    return [
+        Experiment(f"{recipe}-{data}", recipe, (*map(partial(files_of, data), SPLITS), *settings))
+        for data, settings in sets.items()
+        for recipe in recipes(folder)
+    ]
+
+
+def files_of(data: str, split: str) -> str:
+    """The setting that names a set's file."""
+    return f'data.{split}=["{DATA / data}.{split}.tsv"]'
+
+
 def rows(folder: str) -> list[Row]:
     """The rows of a folder's table."""
     about, found = FOLDERS[folder], []
-    for name in recipes(folder):
-        label = name.rpartition("/")[2]
-        beams = (1,) if label in about.greedy else about.beams
-        found += [Row(name, beam, label if len(beams) == 1 else f"{label}, {searched(beam)}") for beam in beams]
+    for run in experiments(folder):
+        beams = (1,) if run.label in about.greedy else about.beams
+        for beam in beams:
+            found.append(Row(run.label, beam, run.label if len(beams) == 1 else f"{run.label}, {searched(beam)}"))
     return found
 
 

@@ -107,14 +107,18 @@ def measure(name: str, run: Path) -> dict[str, Any]:
         "train": accuracies(translator, pairs_of(config.data.train, sources, MOST_TRAINING), longest),
         "places": longest,
     }
-    held_out = read_references(Corpus(config.data.test, "test", sources=sources))
+    dev, test = (
+        read_references(Corpus(files, part, sources=sources))
+        for part, files in (("dev", config.data.dev), ("test", config.data.test))
+    )
     record["test"] = accuracies(translator, pairs_of(config.data.test, sources), longest)
     record["test"].pop("padded")
-    record["search"], record["sentences"], record["carried"] = {}, {}, {}
+    record |= {"dev": {}, "search": {}, "sentences": {}, "carried": {}}
     for beam in (1,) if label in about.greedy else about.beams:
         search = beamed(search_of(run), beam)
-        found = evaluate(translator, *held_out, search, about.tokenize.get(label))
-        record["search"][str(beam)] = found.record()
+        for place, held_out in (("dev", dev), ("search", test)):
+            found = evaluate(translator, *held_out, search, config.train.bleu_tokenize or None)
+            record[place][str(beam)] = found.record()
         if about.sentences:
             said = translator.translate([bare(source) for source, _, _ in SENTENCES], search)
             record["sentences"][str(beam)] = [each.text for each in said]

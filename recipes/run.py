@@ -13,16 +13,17 @@ from pathlib import Path
 
 import prepare
 import table
-from catalogue import DATA, FOLDERS, HERE, ROOT, RUNS, TAUGHT, recipes
+from catalogue import DATA, FOLDERS, HERE, ROOT, RUNS, TAUGHT, Experiment, experiments
 from distil import distil
 from measure import measure
 
 from sequencing.run_config import read_run_config
 
 
-def make_ready(names: list[str], data: Path) -> None:
-    """The files that the recipes name, made of the sets in `data` where one of them is missing."""
-    wanted = [Path(str(file)) for name in names for file in read_run_config(HERE / f"{name}.toml").data.train]
+def make_ready(runs: list[Experiment], data: Path) -> None:
+    """The files that the runs read, made of the sets in `data` where one of them is missing."""
+    configs = [read_run_config(HERE / f"{run.recipe}.toml", list(run.settings)) for run in runs]
+    wanted = [Path(str(file)) for config in configs for file in config.data.train]
     if not all(path.is_file() for path in wanted):
         prepare.prepare(data, DATA)
     missing = [str(path) for path in wanted if not path.is_file()]
@@ -32,34 +33,34 @@ def make_ready(names: list[str], data: Path) -> None:
         )
 
 
-def trained(name: str, settings: list[str]) -> Path:
-    """The run of a recipe, trained to its end."""
-    run = RUNS / name
-    command = [sys.executable, "-m", "sequencing", "train", str(HERE / f"{name}.toml"), "--run", str(run)]
+def trained(run: Experiment, more: list[str]) -> Path:
+    """The folder of a run, trained to its end."""
+    folder, settings = RUNS / run.name, [*run.settings, *more]
+    command = [sys.executable, "-m", "sequencing", "train", str(HERE / f"{run.recipe}.toml"), "--run", str(folder)]
     done = subprocess.run([*command, *(["--set", *settings] if settings else [])], cwd=ROOT)
     if done.returncode:
         sys.exit(done.returncode)
-    return run
+    return folder
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", choices=sorted(FOLDERS), help="the folder of recipes")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="some of its recipes; all where none is named")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="some of its runs; all where none is named")
     parser.add_argument(
         "--data", type=Path, default=ROOT.parent / "shared" / "data", help="the folder of the data sets"
     )
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="key=value", help="laid over each one")
     arguments = parser.parse_args()
-    known = recipes(arguments.folder)
-    names = [f"{arguments.folder}/{name}" for name in arguments.names] or known
-    if wrong := [name for name in names if name not in known]:
-        sys.exit(f"{wrong[0]}: no such recipe; there are {', '.join(known)}")
-    make_ready([name for name in names if name not in TAUGHT], arguments.data)
-    for name in names:
-        if name in TAUGHT:
-            distil(TAUGHT[name], name)
-        measure(name, trained(name, arguments.set))
+    known = {run.label: run for run in experiments(arguments.folder)}
+    if wrong := [name for name in arguments.names if name not in known]:
+        sys.exit(f"{wrong[0]}: no such run of {arguments.folder}; there are {', '.join(known)}")
+    runs = [known[name] for name in arguments.names or known]
+    make_ready([run for run in runs if run.recipe not in TAUGHT], arguments.data)
+    for run in runs:
+        if run.recipe in TAUGHT:
+            distil(TAUGHT[run.recipe], run.recipe)
+        measure(run.name, trained(run, arguments.set))
         table.update()
 
 

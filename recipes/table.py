@@ -13,16 +13,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from catalogue import COLUMNS, FOLDERS, HERE, RUNS, SENTENCES, recipes, rows
+from catalogue import COLUMNS, FOLDERS, HERE, RUNS, SENTENCES, experiments, rows
 
 from sequencing.records import write_json
 
 RESULTS = "results.json"
+BY_BEAM = ("dev", "search", "carried")  # what is measured once for each search
 NOT_RUN = "not yet run"
 
 
 def known(folder: Path) -> dict[str, Any]:
-    """The numbers that a folder of recipes keeps, by recipe."""
+    """The numbers that a folder of recipes keeps, by run."""
     path = folder / RESULTS
     return json.loads(path.read_bytes()) if path.is_file() else {}
 
@@ -30,10 +31,10 @@ def known(folder: Path) -> dict[str, Any]:
 def collected(name: str, folder: Path, runs: Path) -> dict[str, Any]:
     """The numbers that a folder keeps, with those of the runs that are there laid over them."""
     found = known(folder)
-    for recipe in recipes(name):
-        path = runs / recipe / RESULTS
+    for run in experiments(name):
+        path = runs / run.name / RESULTS
         if path.is_file():
-            found[recipe.rpartition("/")[2]] = json.loads(path.read_bytes())
+            found[run.label] = json.loads(path.read_bytes())
     return dict(sorted(found.items()))
 
 
@@ -42,7 +43,7 @@ def value(result: Mapping[str, Any], place: str, beam: int) -> Any:
     found: Any = result
     for part in place.split("."):
         found = found.get(part, {}) if isinstance(found, dict) else None
-        if part in ("search", "carried"):
+        if part in BY_BEAM:
             found = found.get(str(beam), {}) if isinstance(found, dict) else None
     return found if isinstance(found, int | float) else None
 
@@ -70,7 +71,7 @@ def numbers(folder: str, results: Mapping[str, Any]) -> str:
     columns = FOLDERS[folder].columns
     found = [line(["", *(COLUMNS[column][1] for column in columns)]), "|---" * (len(columns) + 1) + "|"]
     for row in rows(folder):
-        found.append(line([row.label, *cells(results.get(row.recipe.rpartition("/")[2]), columns, row.beam)]))
+        found.append(line([row.label, *cells(results.get(row.run), columns, row.beam)]))
     return "\n".join([*found, *machines(results)])
 
 
@@ -90,7 +91,7 @@ def sentences(folder: str, results: Mapping[str, Any]) -> str:
     found = [line(["", *sources]), "|---" * (len(SENTENCES) + 1) + "|", line(["right", *right])]
     found.append(line(["the guide's best, 300 epochs", *guide]))
     for row in rows(folder):
-        result = results.get(row.recipe.rpartition("/")[2])
+        result = results.get(row.run)
         said = result["sentences"].get(str(row.beam)) if result else None
         found.append(line([row.label, *(said or [NOT_RUN, *[""] * (len(SENTENCES) - 1)])]))
     return "\n".join(found)
