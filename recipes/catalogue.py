@@ -1,8 +1,8 @@
 """What recipes there are: a configuration each, in folders, and what is measured of a run.
 
 A recipe is recipes/NAME.toml; its run stands in RUNS/NAME and its numbers in results.json beside it. Where a folder's
-recipes are compared on several sets, each has a run on each of them. The folders' tables show the columns that `FOLDERS`
-names, one row a run, or those of `Row` where one run has several.
+recipes are compared on several sets, each has a run on each of them. The folders' tables show the columns that
+`FOLDERS` names, one row a run, or those of `Row` where one run has several.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from sequencing.train.loop import run, train
 from sequencing.train.losses import losses_of
 from sequencing.train.objectives import first_of_their_kind, step_losses, task_of
 from sequencing.train.opening import open_session
-from sequencing.train.reading import Read, places_of
+from sequencing.train.reading import Read, Said, places_of
 from sequencing.train.session import Session
 from sequencing.train.settings import check_settings
 from sequencing.train.update import update
@@ -258,23 +258,33 @@ def test_rows_with_the_same_words_before_share_a_place() -> None:
 
 @pytest.mark.parametrize("name", SAMPLED)
 def test_places_shared_or_not_a_few_at_a_time_or_all(name: str, tmp_path: Path) -> None:
-    """The loss and its gradient are the same, in minimum risk too, whose weights hang on whole sentences."""
+    """The loss and its gradient are the same, in minimum risk too, whose weights hang on whole sentences.
+
+    So they are where rows that say the same are read once, and where each is read.
+    """
     more = ["samples=6", "entropy=0.1", "sharpness=0.7", f"type={name}"]
     session = tiny(tmp_path, *(f"train.objective.{setting}" for setting in more))
     batch, found, counts = batch_of(session, ("ab", "ba"), ("a", "b"), times=3), [], []
+    lines: list[int] = []
     for shared, cells, near in [(True, 1 << 22, 1 << 18), (False, 1 << 22, 20), (True, 1, 1), (False, 50, 20)]:
 
         def places(read: Any, own: np.ndarray, _: bool, shared: bool = shared) -> Any:
             counts.append(len(places_of(read, own, shared).at))
             return places_of(read, own, shared)
 
+        def said(decoder: Any, memory: Any, read: Read, special: Any, _: bool, shared: bool = shared) -> Said:
+            made = Said(decoder, memory, read, special, shared)
+            lines.append(len(made.features))
+            return made
+
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(objectives, "places_of", places)
+            patch.setattr(objectives, "Said", said)
             patch.setattr("sequencing.loss.CELLS", cells)
             patch.setattr("sequencing.arrays.NEAR", near)
             losses = step_losses(session, batch, np.random.default_rng(3))
         found.append(torch.cat([gradient(session, losses.whole), losses.whole[None].detach(), losses.told]))
-    assert counts[0] < counts[1]
+    assert counts[0] < counts[1] and lines[0] < lines[1]
     for each in found[1:]:
         torch.testing.assert_close(each, found[0], rtol=1e-6, atol=1e-8)
 

@@ -75,19 +75,48 @@ EVERYDAY = Task(
 )
 TASKS = {
     "everyday-self-attention": EVERYDAY,
-    "everyday-rnn": replace(EVERYDAY, recipe="guide/07-subwords"),
+    "everyday-rnn": replace(
+        EVERYDAY,
+        recipe="guide/07-subwords",
+        taught=(
+            *("train.minutes=0", "train.steps=10000", "train.keep_models=0", "train.learning_rate=3e-3"),
+            *("train.schedule.type=linear", "train.schedule.warmup=100", "train.schedule.final=0.02"),
+            *("vocab.source.size=2000", "model.encoder.embedding_size=64", "model.encoder.stack.size=64"),
+            *("vocab.target.size=2000", "model.decoder.embedding_size=64", "model.decoder.stack.size=96"),
+            *("model.decoder.attention.size=64", "model.decoder.readout_size=64"),
+        ),
+        both=(*EVERYDAY.both, "train.learning_rate=5e-4", "train.average=0.998"),
+        rewards=(
+            *EVERYDAY.rewards,
+            *("train.objective.cross_entropy=0.02", "train.batch_tokens=1792", "train.validate_every=100"),
+        ),
+    ),
     "letters": Task(
         recipe="cmudict-g2p-rnn",
-        minutes=10,
-        both=(*GOING_ON, "train.learning_rate=1e-4", "train.select=exact_match", "train.average=0.99"),
+        minutes=9,
+        taught=(
+            "train.learning_rate=3e-3",
+            *("model.encoder.embedding_size=64", "model.encoder.stack.size=96", "model.encoder.stack.layers=1"),
+            *("model.decoder.embedding_size=64", "model.decoder.stack.size=160", "model.decoder.readout_size=96"),
+            *("model.encoder.embedding_dropout=0", "model.encoder.stack.output_dropout=0.1"),
+            *("model.decoder.embedding_dropout=0", "model.decoder.stack.output_dropout=0.1"),
+            "model.decoder.readout_dropout=0.1",
+        ),
+        both=(
+            *GOING_ON,
+            "train.learning_rate=3e-4",
+            "train.average=0.998",
+            "train.select=exact_match",
+            "train.validate_sentences=6000",
+        ),
         cross_entropy=("train.validate_every=400",),
         rewards=(
             "train.objective.type=leave_one_out",
             "train.objective.reward=exact",
             "train.objective.all_targets=true",
             "train.objective.cross_entropy=0.1",
-            "train.objective.dropout=true",
-            "train.validate_every=80",
+            "train.batch_tokens=2048",
+            "train.validate_every=150",
         ),
         measures=("sequence_error_rate",),
     ),

@@ -19,7 +19,7 @@ from sequencing.precision import PRECISIONS
 from sequencing.profiling import part
 from sequencing.rewards import Task, dense
 from sequencing.train.losses import Losses, losses_of
-from sequencing.train.reading import Read, Said, places_of, spread, taught_by, taught_places, to_read
+from sequencing.train.reading import Read, Said, first_same, places_of, spread, taught_by, taught_places, to_read
 from sequencing.train.session import Session
 from sequencing.train.tally import TOLD
 from sequencing_np.batch import Batch
@@ -60,7 +60,7 @@ def sampled_losses(session: Session, batch: Batch, coins: np.random.Generator, l
     read = to_read(batch, drawn, start, objective, row, special.pad)
     with torch.autocast(device.type, low, enabled=low is not None):
         with part("  answers read"):
-            said = Said(model.decoder, memory, read, special)
+            said = Said(model.decoder, memory, read, special, not objective.dropout)
         own = Own(session, batch, read, said, row)
         with part("  rewards waited for"):
             found = torch.from_numpy(dense(rewards(), (len(drawn.ids), -1, read.ids.shape[2])))
@@ -171,8 +171,7 @@ def returns_of_all(rewards: Tensor) -> Tensor:  # (..., T) -> (..., T)
 
 def first_of_their_kind(ids: np.ndarray) -> np.ndarray:  # (B, n, T) -> (B, n)
     """False where an earlier row of the sentence is the same."""
-    same = (ids[:, :, None] == ids[:, None]).all(axis=3)  # (B, n, n)
-    return ~np.tril(same, -1).any(axis=2)
+    return first_same(ids) == np.arange(ids.shape[1])
 
 
 def told_of(batch: Batch, drawn: Samples, earned: Earned, samples: int, sums: dict[str, Any]) -> Tensor:

@@ -106,22 +106,35 @@ def taught_places(read: Read, start: np.ndarray, objective: ObjectiveConfig) -> 
     return [*places, (objective.cross_entropy, np.flatnonzero(whole))] if objective.cross_entropy else places
 
 
+def first_same(ids: np.ndarray) -> np.ndarray:  # (B, m, T) -> (B, m)
+    """The first row of its sentence that is the same, for each row."""
+    found: np.ndarray = (ids[:, :, None] == ids[:, None]).all(axis=3).argmax(axis=2)
+    return found
+
+
 SHORT = (0.6, 0.9)  # shares of the rows, the shortest first, that are read together: so little of it is padding
 FEW = 64  # rows that are read at once
 
 
 class Said:
-    """What the decoder makes of all rows before its last matrix; with copying or mixtures, its logits."""
+    """What the decoder makes of all rows before its last matrix; with copying or mixtures, its logits.
 
-    def __init__(self, decoder: Any, memory: Memory, read: Read, special: Special) -> None:
+    Rows of a sentence that are the same are read once, but where dropout makes each hear something else (`shared`).
+    """
+
+    def __init__(self, decoder: Any, memory: Memory, read: Read, special: Special, shared: bool) -> None:
         self.decoder, self.late = decoder, decoder.linear
-        rows, width = read.ids.shape[0] * read.ids.shape[1], read.ids.shape[2]
-        ids, lengths = read.ids.reshape(rows, width), read.real.reshape(rows, width).sum(axis=1)
-        sentences = np.repeat(np.arange(len(read.ids)), read.ids.shape[1])
-        cuts = [round(rows * share) for share in SHORT] if rows > FEW else []
-        self.index = np.zeros((rows, width), dtype=np.int64)  # of each word among the features
+        each, width = read.ids.shape[1:]
+        rows = np.arange(read.ids.shape[0] * each)
+        ids, lengths = read.ids.reshape(-1, width), read.real.sum(axis=2).reshape(-1)
+        sentences = rows // each
+        leaders = first_same(read.ids).reshape(-1) + each * sentences if shared else rows
+        distinct = np.flatnonzero(leaders == rows)
+        distinct = distinct[np.argsort(lengths[distinct], kind="stable")]
+        cuts = [round(len(distinct) * share) for share in SHORT] if len(distinct) > FEW else []
+        self.index = np.zeros(ids.shape, dtype=np.int64)  # of each word among the features
         features, heard, count = [], [], 0
-        for part in np.split(np.argsort(lengths, kind="stable"), cuts):
+        for part in np.split(distinct, cuts):
             longest = int(lengths[part].max())
             feedback = TrainingFeedBack(ids[part, :longest], special, sentences=sentences[part])
             output = dynamic_decode(Unspoken(decoder) if self.late else decoder, memory, feedback)
@@ -129,6 +142,7 @@ class Said:
             count += len(part) * longest
             features.append(output.logits.flatten(0, 1))
             heard.append(features[-1] if self.late else decoder.head.before(output.hidden).flatten(0, 1))
+        self.index = self.index[leaders]
         self.features, self.heard = torch.cat(features), torch.cat(heard).detach()  # (N, F)
 
     def at(self, places: np.ndarray) -> Tensor:
@@ -159,7 +173,7 @@ class Said:
 @torch.no_grad()
 def taught_by(model: Any, batch: Batch, read: Read, special: Special, places: np.ndarray) -> Taught:
     """What another model says at some places of the same rows."""
-    said = Said(model.decoder, model.encode(batch.source, batch.source_mask), read, special)
+    said = Said(model.decoder, model.encode(batch.source, batch.source_mask), read, special, shared=True)
     features, last = said.features[said.at(places)], model.decoder.head.output
     if not said.late:
         return Taught(features, None, None, 1.0, 1.0)
