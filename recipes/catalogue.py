@@ -8,7 +8,6 @@ recipes are compared on several sets, each has a run on each of them. The folder
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,7 +121,7 @@ def experiments(folder: str) -> list[Experiment]:
     if not sets:
         return [Experiment(recipe, recipe) for recipe in recipes(folder)]
     return [
-        Experiment(f"{recipe}-{data}", recipe, (*map(partial(files_of, data), SPLITS), *settings))
+        Experiment(f"{recipe}-{data}", recipe, (*(files_of(data, split) for split in SPLITS), *settings))
         for data, settings in sets.items()
         for recipe in recipes(folder)
     ]
