@@ -102,6 +102,19 @@ def test_the_guides_models_have_the_guides_sizes() -> None:
         assert sum(each.numel() for each in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.1), name
 
 
+@pytest.mark.parametrize("folder", [name for name, about in catalogue.FOLDERS.items() if about.sets])
+def test_a_folder_s_recipes_run_on_each_of_its_sets(folder: str) -> None:
+    """Each run has a name of its own, the files of its set, and settings that its recipe takes."""
+    about, runs = catalogue.FOLDERS[folder], catalogue.experiments(folder)
+    assert len({run.name for run in runs}) == len(runs) == len(about.sets) * len(catalogue.recipes(folder))
+    for run in runs:
+        config = read_run_config(catalogue.HERE / f"{run.recipe}.toml", list(run.settings))
+        (data,) = [name for name in about.sets if run.label.endswith(f"-{name}")]
+        for split in prepare.SPLITS:
+            assert Path(str(getattr(config.data, split)[0])) == catalogue.DATA / f"{data}.{split}.tsv"
+        assert run.name == f"{run.recipe}-{data}" and set(about.sets[data]) <= set(run.settings)
+
+
 def test_every_folder_has_a_page_and_a_table() -> None:
     folders = {name.partition("/")[0] for name in NAMES if "/" in name}
     assert folders == set(catalogue.FOLDERS)
