@@ -1,13 +1,13 @@
-"""Decoding, beside Hugging Face transformers and CTranslate2: sentences a second of the same model on the same ids.
+"""Decoding, beside Hugging Face, JoeyNMT and CTranslate2: sentences a second of the same model on the same ids.
 
-    .venv/bin/python benchmarks/decode.py MODEL TEST.tsv --peer OTHER_VENV/bin/python [--student MODEL]
-        [--rounds 5] [--rows REGEX]
+    .venv/bin/python benchmarks/decode.py MODEL TEST.tsv --peer OTHER_VENV/bin/python [--joey JOEY_VENV/bin/python]
+        [--student MODEL] [--rounds 5] [--rows REGEX]
 
 MODEL is a run or model folder with the small Transformer of the peers' benchmark (3 + 3 blocks of 256 with norms before
 their parts, 4 heads, feed-forward 1,024, one table), trained; a student reads and says the same ids. OTHER_VENV holds
-torch, transformers and ctranslate2; without --peer only our own rows are measured. All work on ids and on two cores, by
-turns, each in a process that stays; text is made of them afterwards, for BLEU. The numbers go to
-benchmarks/results/decode.json.
+torch, transformers and ctranslate2, JOEY_VENV torch and joeynmt; without them only our own rows are measured. All work
+on ids and on two cores, by turns, each in a process that stays; text is made of them afterwards, for BLEU. The numbers
+go to benchmarks/results/decode.json.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Row(NamedTuple):
     processes: int = 1  # each with its share of two threads
     sentences: int = 1000  # of the test
     student: bool = False  # answered by --student
+    shortlist: bool = False  # among the tokens of its shortlist
 
     @property
     def name(self) -> str:
@@ -46,7 +47,8 @@ class Row(NamedTuple):
         search = "greedy" if self.beam == 1 else f"beam {self.beam}"
         size = f"{self.tokens} tokens" if self.tokens else f"batch {self.batch}"
         split = f"{self.processes} x {2 // self.processes}" if self.who != "NumPy" else f"{self.processes} x 1"
-        return f"{search}, {size}, {self.who}, {self.precision}, {split}{', student' * self.student}"
+        model = f"{', student' * self.student}{', shortlist' * self.shortlist}"
+        return f"{search}, {size}, {self.who}, {self.precision}, {split}{model}"
 
 
 OURS = [
@@ -57,9 +59,16 @@ OURS = [
     for processes in (1, 2)
 ]
 STUDENT = [
-    Row(who, beam, tokens=8192, precision=precision, processes=2, student=True)
-    for who, precision in (("PyTorch", "int8"), ("NumPy", "float32"))
-    for beam in (1, 2)
+    *(
+        Row(who, beam, tokens=8192, precision=precision, processes=2, student=True)
+        for who, precision in (("PyTorch", "int8"), ("NumPy", "float32"))
+        for beam in (1, 2)
+    ),
+    *(
+        Row("PyTorch", beam, tokens=tokens, precision="int8", processes=2, student=True, shortlist=True)
+        for beam in (1, 2)
+        for tokens in (1024, 2048, 8192)
+    ),
 ]
 PEERS = [
     *(Row("Hugging Face", 5, batch=size, precision=kind) for kind in ("float32", "bfloat16") for size in (64, 128)),
@@ -70,6 +79,7 @@ PEERS = [
         for processes in (1, 2)
     ),
     Row("Hugging Face", 1, batch=128),
+    *(Row("JoeyNMT", beam, batch=size) for beam, size in ((5, 32), (5, 128), (1, 128))),
 ]
 SIZES = [
     Row(who, 1, batch=batch, sentences=count)
@@ -134,6 +144,7 @@ def main() -> None:
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("test", metavar="TEST.tsv")
     parser.add_argument("--peer", metavar="PYTHON", help="a Python that has transformers and ctranslate2")
+    parser.add_argument("--joey", metavar="PYTHON", help="a Python that has joeynmt")
     parser.add_argument("--student", metavar="MODEL", help="a small model that learnt from MODEL's answers")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", default="", metavar="REGEX", help="only rows whose name it finds")
@@ -144,6 +155,7 @@ def main() -> None:
     from sequencing.loading import model_folder_of
     from sequencing.machine import machine
     from sequencing_np.model_folder import read_model_folder
+    from sequencing_np.shortlist import SHORTLIST
 
     folder = model_folder_of(given.model)
     folders = {False: folder, **({True: model_folder_of(given.student)} if given.student else {})}
@@ -152,7 +164,9 @@ def main() -> None:
     rows = [row for row in [*OURS, *STUDENT, *PEERS, *SIZES] if re.search(given.rows, row.name)]
     pythons = dict.fromkeys(("PyTorch", "NumPy"), sys.executable)
     pythons |= dict.fromkeys(("Hugging Face", "CTranslate2"), given.peer) if given.peer else {}
-    rows = [row for row in rows if row.who in pythons and row.student in folders]
+    pythons |= {"JoeyNMT": given.joey} if given.joey else {}
+    listed = given.student and (folders[True] / SHORTLIST).is_file()
+    rows = [row for row in rows if row.who in pythons and row.student in folders and (listed or not row.shortlist)]
     found: dict[Row, list[dict[str, Any]]] = {row: [] for row in rows}
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         ids = Path(name) / "ids.json"

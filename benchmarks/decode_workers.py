@@ -1,8 +1,9 @@
-"""Who translates ids for `decode.py`: our two floors, Hugging Face transformers and CTranslate2, on the same weights.
+"""Who translates ids for `decode.py`: our two floors, Hugging Face, JoeyNMT and CTranslate2, on the same weights.
 
 Each is a process of its own that is asked by JSON lines on its standard input, a line a row, and answers with the
 seconds that it took and the ids that it found. Peers are given our weights: PegasusForConditionalGeneration is the one
-of Hugging Face's that norms before its parts as we do, a TransformerSpec says the same to CTranslate2.
+of Hugging Face's that norms before its parts as we do, a TransformerSpec says the same to CTranslate2; JoeyNMT, whose
+sines and cosines alternate, has all widths in another order.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ def ours(folder: Path, row: dict[str, Any]) -> Run:
         Workers(row["processes"], load).help(translator)
 
     def run(sources: Ids, row: dict[str, Any]) -> Ids:
-        search = SearchConfig(beam=row["beam"], batch_tokens=row["tokens"] or 4096)
+        search = SearchConfig(beam=row["beam"], batch_tokens=row["tokens"] or 4096, shortlist=row["shortlist"])
         lengths = np.array([len(source) for source in sources])
         groups = length_batches(lengths, search.batch_tokens // search.beam) if row["tokens"] else parts(lengths, row)
         asked = [
@@ -199,15 +201,95 @@ def ctranslate2(folder: Path, row: dict[str, Any]) -> Run:
     return run
 
 
+def joey(folder: Path, row: dict[str, Any]) -> Run:
+    """JoeyNMT's model with our weights, its own search on batches of like lengths."""
+    from types import SimpleNamespace
+
+    import torch
+    from joeynmt.model import build_model
+    from joeynmt.search import search
+    from joeynmt.vocabulary import Vocabulary
+
+    torch.set_num_threads(2)
+    own = {name: torch.from_numpy(array) for name, array in weights_of(folder).items()}
+    order = torch.arange(256).view(2, 128).T.flatten()  # of the width: a sine, its cosine, the next sine
+    table = own["encoder.embedding.weight"][:, order]
+    swapped = [UNK, PAD, *range(2, len(table))]  # its unknown word is 0, its padding 1
+    names = {f"{name}_token": f"<{name}>" for name in ("unk", "pad", "bos", "eos")}
+    places = {"unk_id": PAD, "pad_id": UNK, "bos_id": BOS, "eos_id": EOS}
+    special = SimpleNamespace(**names, **places, sep_token=None, sep_id=None, lang_tags=[])
+    vocab = Vocabulary([str(number) for number in range(len(table) - 4)], special)
+    side = {"type": "transformer", "num_layers": 3, "num_heads": 4, "hidden_size": 256, "ff_size": 1024}
+    shape = {**side, "layer_norm": "pre", "embeddings": {"embedding_dim": 256, "scale": True}}
+    tied = {"tied_embeddings": True, "tied_softmax": True}
+    model = build_model({**tied, "encoder": shape, "decoder": shape}, vocab, vocab).eval()
+    state = {"src_embed.lut.weight": table[swapped], "trg_embed.lut.weight": table[swapped]}
+    for half in ("encoder", "decoder"):
+        parts_of = {"feed_forward.layer_norm": "feed_forward_norm", "layer_norm": "mixer_norm"}
+        looks = {"src_src_att": "mixer"}
+        if half == "decoder":
+            parts_of = {
+                "feed_forward.layer_norm": "feed_forward_norm",
+                "x_layer_norm": "mixer_norm",
+                "dec_layer_norm": "attention_norm",
+            }
+            looks = {"trg_trg_att": "mixer", "src_trg_att": "attention"}
+        for kind in KINDS:
+            state[f"{half}.layer_norm.{kind}"] = own[f"{half}.norm.{kind}"][order]
+            for layer in range(3):
+                ours, theirs = f"{half}.blocks.{layer}", f"{half}.layers.{layer}"
+                for name, part in parts_of.items():
+                    state[f"{theirs}.{name}.{kind}"] = own[f"{ours}.{part}.{kind}"][order]
+                inner, outer = (own[f"{ours}.feed_forward.{name}.{kind}"] for name in ("inner", "outer"))
+                state[f"{theirs}.feed_forward.pwff_layer.0.{kind}"] = inner[:, order] if kind == "weight" else inner
+                state[f"{theirs}.feed_forward.pwff_layer.3.{kind}"] = outer[order]
+                for name, part in looks.items():
+                    state[f"{theirs}.{name}.output_layer.{kind}"] = own[f"{ours}.{part}.output.{kind}"][order]
+                    three = (
+                        own[f"{ours}.mixer.input.{kind}"].chunk(3)
+                        if part == "mixer"
+                        else [own[f"{ours}.{part}.{each}.{kind}"] for each in ("query", "key", "value")]
+                    )
+                    for letter, each in zip("qkv", three, strict=True):
+                        state[f"{theirs}.{name}.{letter}_layer.{kind}"] = each[:, order] if kind == "weight" else each
+    found = model.load_state_dict(state, strict=False)
+    known = ("pe.pe", "output_layer.weight")
+    assert not found.unexpected_keys and all(name.endswith(known) for name in found.missing_keys), found
+    output = torch.nn.Linear(256, len(table))  # its own has no bias
+    output.weight, output.bias = (
+        model.trg_embed.lut.weight,
+        torch.nn.Parameter(own["decoder.head.output.bias"][swapped]),
+    )
+    model.decoder.output_layer = output
+
+    def run(sources: Ids, row: dict[str, Any]) -> Ids:
+        lengths = np.array([len(source) for source in sources])
+        answers: Ids = [[] for _ in sources]
+        for rows in parts(lengths, row):
+            batch = [[swapped[token] for token in sources[place]] for place in rows]
+            longest = max(map(len, batch))
+            ids = torch.tensor([[*source, *[UNK] * (longest - len(source))] for source in batch])
+            sizes = torch.tensor([len(source) for source in batch])
+            asked = SimpleNamespace(src=ids, src_mask=ids.ne(UNK)[:, None], src_length=sizes, has_trg=False)
+            with torch.inference_mode():
+                said, *_ = search(model, asked, limit(batch, folder), row["beam"], 1.0)
+            for place, answer in zip(rows, said.tolist(), strict=True):
+                whole = answer[: answer.index(EOS)] if EOS in answer else answer
+                answers[place] = [swapped[token] for token in whole if token != UNK]
+        return answers
+
+    return run
+
+
 KINDS = ("weight", "bias")
 NUMBERS = {"<unk>": UNK, "<s>": BOS, "</s>": EOS}
-WORKERS = {"PyTorch": ours, "NumPy": ours, "Hugging Face": hugging_face, "CTranslate2": ctranslate2}
+WORKERS = {"PyTorch": ours, "NumPy": ours, "Hugging Face": hugging_face, "CTranslate2": ctranslate2, "JoeyNMT": joey}
 
 
 def versions() -> dict[str, str]:
     """Of what has been imported here."""
-    names = ("numpy", "torch", "transformers", "ctranslate2")
-    return {name: sys.modules[name].__version__ for name in names if name in sys.modules}
+    names = ("numpy", "torch", "transformers", "ctranslate2", "joeynmt")
+    return {name: version(name) for name in names if name in sys.modules}
 
 
 def main() -> None:

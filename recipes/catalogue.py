@@ -31,6 +31,8 @@ COLUMNS = {  # of the tables: where a number stands in a result, its heading, an
     "train": ("train.token_accuracy", "training", "{:.1%}"),
     "held_out": ("test.token_accuracy", "held out", "{:.1%}"),
     "dev": ("dev.bleu", "BLEU, dev", "{:.1f}"),
+    "dev_exact": ("dev.exact_match", "exact, dev", "{:.2%}"),
+    "test_exact": ("search.exact_match", "exact, test", "{:.2%}"),
     "exact": ("search.exact_match", "exact", "{:.1%}"),
     "bleu": ("search.bleu", "BLEU", "{:.1f}"),
     "chrf": ("search.chrf", "chrF", "{:.1f}"),
@@ -60,6 +62,13 @@ class Experiment(NamedTuple):
         return self.name.rpartition("/")[2]
 
 
+class Data(NamedTuple):
+    """A set that a folder's recipes are run on: its files in DATA are FILES.train.tsv and so on."""
+
+    files: str
+    settings: tuple[str, ...] = ()  # laid over each recipe
+
+
 class Row(NamedTuple):
     """A row of a table: a run as it is searched with a beam."""
 
@@ -74,7 +83,7 @@ class Folder:
 
     columns: tuple[str, ...]
     beams: tuple[int, ...] = (5,)  # one row each; more than one where a decoder reads its own words
-    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)  # files of DATA, and settings of each
+    sets: dict[str, Data] = field(default_factory=dict)  # by their names, the ends of the runs' names
     greedy: tuple[str, ...] = ()  # runs whose words do not hang on each other: a beam says the same
     sentences: bool = False  # the guide's sentences are translated too
     carried: bool = False  # and those with spelling that is carried over are measured
@@ -98,7 +107,15 @@ FOLDERS = {
     "families": Folder(
         ("dev", "exact", "bleu", "chrf", "parameters", "passes", "minutes"),
         beams=(1, 5),
-        sets={"en-de": (), "en-zh": ("vocab.target.level=characters", "train.bleu_tokenize=zh")},
+        sets={
+            "en-de": Data("en-de"),
+            "en-zh": Data("en-zh", ("vocab.target.level=characters", "train.bleu_tokenize=zh")),
+        },
+    ),
+    "scan": Folder(
+        ("dev_exact", "test_exact", "parameters", "passes", "minutes"),
+        beams=(1,),
+        sets={name: Data(f"scan.{name}") for name in ("simple", "length", "addprim_jump")},
     ),
     "toy": Folder(("exact", "token_errors", "parameters", "passes", "minutes"), beams=(1,)),
     "transliteration": Folder(("chrf", *SPELLING), beams=(1, 5)),
@@ -110,7 +127,7 @@ TAUGHT = {"students/2-student": "students/1-teacher"}  # whose answers a recipe 
 
 
 def recipes(folder: str = "") -> list[str]:
-    """The names of all recipes, or of those of a folder: `guide/01-one-hot`, and `scan-rnn` where there is none."""
+    """The names of all recipes, or of a folder's: `guide/01-one-hot`, and `multi30k-en-de` where there is none."""
     found = sorted(HERE.glob(f"{folder}/*.toml" if folder else "**/*.toml"))
     return [path.relative_to(HERE).with_suffix("").as_posix() for path in found]
 
@@ -121,15 +138,15 @@ def experiments(folder: str) -> list[Experiment]:
     if not sets:
         return [Experiment(recipe, recipe) for recipe in recipes(folder)]
     return [
-        Experiment(f"{recipe}-{data}", recipe, (*(files_of(data, split) for split in SPLITS), *settings))
-        for data, settings in sets.items()
+        Experiment(f"{recipe}-{name}", recipe, (*(files_of(data.files, split) for split in SPLITS), *data.settings))
+        for name, data in sets.items()
         for recipe in recipes(folder)
     ]
 
 
-def files_of(data: str, split: str) -> str:
+def files_of(name: str, split: str) -> str:
     """The setting that names a set's file."""
-    return f'data.{split}=["{DATA / data}.{split}.tsv"]'
+    return f'data.{split}=["{DATA / name}.{split}.tsv"]'
 
 
 def rows(folder: str) -> list[Row]:

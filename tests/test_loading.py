@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from sequencing.cells import CELLS
 from sequencing.layers import Linear
 from sequencing.loading import choose_device, load_translator, model_folder_of, search_of
-from sequencing.short import ByteLinear
+from sequencing.short import ByteLinear, shorten
 from sequencing_np.errors import ModelError, UsageError
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.search import SearchConfig
@@ -71,6 +72,20 @@ def test_products_in_short_numbers(tmp_path: Path, precision: str) -> None:
     memory = short.model.encode(np.array([[4, 3]]), np.ones((1, 2), dtype=bool))
     output, _ = short.model.decoder.step(torch.tensor([[2]]), short.model.decoder.start(memory))
     assert output.logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["ssru", "min_gru", "min_lstm"])
+@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("int8", marks=bytes_multiply)])
+def test_cells_that_do_not_wait_multiply_in_short_numbers(name: str, precision: str) -> None:
+    torch.manual_seed(1)
+    cell = CELLS[name](24, 16)
+    x, before = torch.randn(3, 5, 24), torch.randn(3, 16)
+    with torch.no_grad():
+        cell.bias_ih_l0.normal_()
+        exact = cell.run(x, (before,)).outputs
+        shorten(torch.nn.Sequential(cell), precision)
+        short = cell.run(x, (before,)).outputs
+    assert 0 < (short - exact).abs().max() < 0.1
 
 
 def test_a_precision_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,8 +111,9 @@ def test_a_folder_s_recipes_run_on_each_of_its_sets(folder: str) -> None:
         config = read_run_config(catalogue.HERE / f"{run.recipe}.toml", list(run.settings))
         (data,) = [name for name in about.sets if run.label.endswith(f"-{name}")]
         for split in prepare.SPLITS:
-            assert Path(str(getattr(config.data, split)[0])) == catalogue.DATA / f"{data}.{split}.tsv"
-        assert run.name == f"{run.recipe}-{data}" and set(about.sets[data]) <= set(run.settings)
+            file = Path(str(getattr(config.data, split)[0]))
+            assert file == catalogue.DATA / f"{about.sets[data].files}.{split}.tsv"
+        assert run.name == f"{run.recipe}-{data}" and set(about.sets[data].settings) <= set(run.settings)
 
 
 def test_every_folder_has_a_page_and_a_table() -> None:

@@ -169,60 +169,75 @@ def scanned(keep: Tensor, new: Tensor, first: Tensor) -> Tensor:  # (B, T, H), (
     return linear_recurrence(keep, torch.addcmul(new, keep, new, value=-1), first)
 
 
-class SSRUCell(nn.Module):
-    """Simpler simple recurrent unit: Kim et al. 2019, section 2.1.
+class LightCell(nn.Module):
+    """A cell whose gates do not wait for its state: one product makes them all.
 
-    f = sigmoid(W_f x + b), c = f c + (1 - f) W x, and what it says is relu(c). Its gates do not wait for its state.
+    A model that only answers may have it in fewer bits, as `short`.
     """
 
     count, gates = 1, 2
+    biases = 2  # how many of the gates have one
 
     def __init__(self, input_size: int, size: int) -> None:
         super().__init__()
         self.weight_ih_l0 = nn.Parameter(torch.empty(self.gates * size, input_size))
-        self.bias_ih_l0 = nn.Parameter(torch.empty(size))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(self.biases * size))
+        self.short: Any = None
         initialise(self)
 
+    @property
+    def bias(self) -> Tensor:  # (G,)
+        """Of all gates."""
+        return self.bias_ih_l0
+
+    def given(self, x: Tensor) -> tuple[Tensor, ...]:  # (B, T, D) -> gates x (B, T, H)
+        """What the input brings to each gate."""
+        return (self.short or self.products)(x).chunk(self.gates, dim=2)
+
+    def products(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, G)
+        return input_products(self, x)
+
+
+class SSRUCell(LightCell):
+    """Simpler simple recurrent unit: Kim et al. 2019, section 2.1.
+
+    f = sigmoid(W_f x + b), c = f c + (1 - f) W x, and what it says is relu(c).
+    """
+
+    biases = 1
+
+    @property
+    def bias(self) -> Tensor:  # (G,)
+        return torch.cat([self.bias_ih_l0, torch.zeros_like(self.bias_ih_l0)])
+
+    def products(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, G)
+        return linear(x, self.weight_ih_l0, self.bias)  # made anew at each step, so nothing can be held of it
+
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
-        bias = torch.cat([self.bias_ih_l0, torch.zeros_like(self.bias_ih_l0)])  # W x has none
-        forget, new = linear(x, self.weight_ih_l0, bias).chunk(self.gates, dim=2)
+        forget, new = self.given(x)
         cells = scanned(torch.sigmoid(forget), new, states[0])
         return Ran(torch.relu(cells), (cells[:, -1],))
 
 
-class MinGRUCell(nn.Module):
+class MinGRUCell(LightCell):
     """h = (1 - z) h + z W x with z = sigmoid(W_z x): Feng et al. 2024, section 3.1 (with biases)."""
 
-    count, gates = 1, 2
-
-    def __init__(self, input_size: int, size: int) -> None:
-        super().__init__()
-        self.weight_ih_l0 = nn.Parameter(torch.empty(self.gates * size, input_size))
-        self.bias_ih_l0 = nn.Parameter(torch.empty(self.gates * size))
-        initialise(self)
-
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
-        update, new = input_products(self, x).chunk(self.gates, dim=2)
+        update, new = self.given(x)
         outputs = scanned(torch.sigmoid(-update), new, states[0])
         return Ran(outputs, (outputs[:, -1],))
 
 
-class MinLSTMCell(nn.Module):
+class MinLSTMCell(LightCell):
     """h = f' h + i' W x, where f' and i' are the forget and input gates over their sum: Feng et al. 2024, section 3.2.
 
     f' is computed as sigmoid(log f - log i), which is the same and divides nothing by nothing.
     """
 
-    count, gates = 1, 3
-
-    def __init__(self, input_size: int, size: int) -> None:
-        super().__init__()
-        self.weight_ih_l0 = nn.Parameter(torch.empty(self.gates * size, input_size))
-        self.bias_ih_l0 = nn.Parameter(torch.empty(self.gates * size))
-        initialise(self)
+    gates, biases = 3, 3
 
     def run(self, x: Tensor, states: tuple[Tensor, ...]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
-        forget, enter, new = input_products(self, x).chunk(self.gates, dim=2)
+        forget, enter, new = self.given(x)
         outputs = scanned(torch.sigmoid(logsigmoid(forget) - logsigmoid(enter)), new, states[0])
         return Ran(outputs, (outputs[:, -1],))
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sequencing.cells import LightCell
 from sequencing.layers import Linear, filled
 from sequencing.precision import chosen
 from sequencing.train_config import AUTO
@@ -19,10 +20,17 @@ from sequencing_np.errors import UsageError
 FEW = 32  # rows, of which small products have a multiple
 
 
+class Matrix(NamedTuple):
+    """A linear map's numbers."""
+
+    weight: Tensor  # (O, D)
+    bias: Tensor | None  # (O,)
+
+
 class ShortLinear(nn.Module):
     """A linear map in bfloat16, from float32 to float32."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear | Matrix) -> None:
         super().__init__()
         self.weight = nn.Parameter(linear.weight.detach().to(torch.bfloat16), requires_grad=False)
         bias = linear.bias
@@ -50,13 +58,6 @@ class ShortFactors(nn.Module):
         finally:
             settings.fp32_precision = before
         return said.view(*x.shape[:-1], -1)
-
-
-class Matrix(NamedTuple):
-    """A linear map's numbers."""
-
-    weight: Tensor  # (O, D)
-    bias: Tensor | None  # (O,)
 
 
 class ByteLinear(nn.Module):
@@ -119,11 +120,16 @@ def answering(precision: str, device: torch.device) -> str:
 
 
 def shorten(model: Any, precision: str) -> None:
-    """Put a row of KINDS in the place of all linear maps of a model; in float32 it stays as it is."""
+    """Put a row of KINDS in the place of all linear maps of a model; in float32 it stays as it is.
+
+    Of recurrent cells those that wait for their state keep their products.
+    """
     if precision not in KINDS:
         return
     kind, last = KINDS[precision]
     for module in list(model.modules()):
+        if isinstance(module, LightCell):
+            module.short = kind(Matrix(module.weight_ih_l0, module.bias))
         for name, child in list(module.named_children()):
             if isinstance(child, Linear):
                 setattr(module, name, (last if child is getattr(model.decoder.head, "output", None) else kind)(child))
