@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -223,44 +224,34 @@ def joey(folder: Path, row: dict[str, Any]) -> Run:
     shape = {**side, "layer_norm": "pre", "embeddings": {"embedding_dim": 256, "scale": True}}
     tied = {"tied_embeddings": True, "tied_softmax": True}
     model = build_model({**tied, "encoder": shape, "decoder": shape}, vocab, vocab).eval()
+
+    def reading(array: Any) -> Any:
+        """The weight of what reads the width; its bias stays."""
+        return array[:, order] if array.ndim == 2 else array
+
     state = {"src_embed.lut.weight": table[swapped], "trg_embed.lut.weight": table[swapped]}
-    for half in ("encoder", "decoder"):
-        parts_of = {"feed_forward.layer_norm": "feed_forward_norm", "layer_norm": "mixer_norm"}
-        looks = {"src_src_att": "mixer"}
-        if half == "decoder":
-            parts_of = {
-                "feed_forward.layer_norm": "feed_forward_norm",
-                "x_layer_norm": "mixer_norm",
-                "dec_layer_norm": "attention_norm",
-            }
-            looks = {"trg_trg_att": "mixer", "src_trg_att": "attention"}
+    for half, (norms, looks) in JOEY.items():
         for kind in KINDS:
             state[f"{half}.layer_norm.{kind}"] = own[f"{half}.norm.{kind}"][order]
-            for layer in range(3):
-                ours, theirs = f"{half}.blocks.{layer}", f"{half}.layers.{layer}"
-                for name, part in parts_of.items():
-                    state[f"{theirs}.{name}.{kind}"] = own[f"{ours}.{part}.{kind}"][order]
-                inner, outer = (own[f"{ours}.feed_forward.{name}.{kind}"] for name in ("inner", "outer"))
-                state[f"{theirs}.feed_forward.pwff_layer.0.{kind}"] = inner[:, order] if kind == "weight" else inner
-                state[f"{theirs}.feed_forward.pwff_layer.3.{kind}"] = outer[order]
-                for name, part in looks.items():
-                    state[f"{theirs}.{name}.output_layer.{kind}"] = own[f"{ours}.{part}.output.{kind}"][order]
-                    three = (
-                        own[f"{ours}.mixer.input.{kind}"].chunk(3)
-                        if part == "mixer"
-                        else [own[f"{ours}.{part}.{each}.{kind}"] for each in ("query", "key", "value")]
-                    )
-                    for letter, each in zip("qkv", three, strict=True):
-                        state[f"{theirs}.{name}.{letter}_layer.{kind}"] = each[:, order] if kind == "weight" else each
+        for layer, kind in product(range(3), KINDS):
+            ours, theirs = f"{half}.blocks.{layer}", f"{half}.layers.{layer}"
+            for name, part in norms.items():
+                state[f"{theirs}.{name}.{kind}"] = own[f"{ours}.{part}.{kind}"][order]
+            state[f"{theirs}.feed_forward.pwff_layer.0.{kind}"] = reading(own[f"{ours}.feed_forward.inner.{kind}"])
+            state[f"{theirs}.feed_forward.pwff_layer.3.{kind}"] = own[f"{ours}.feed_forward.outer.{kind}"][order]
+            for name, part in looks.items():
+                state[f"{theirs}.{name}.output_layer.{kind}"] = own[f"{ours}.{part}.output.{kind}"][order]
+                if part == "mixer":
+                    three = own[f"{ours}.mixer.input.{kind}"].chunk(3)
+                else:
+                    three = tuple(own[f"{ours}.{part}.{each}.{kind}"] for each in ("query", "key", "value"))
+                for letter, each in zip("qkv", three, strict=True):
+                    state[f"{theirs}.{name}.{letter}_layer.{kind}"] = reading(each)
     found = model.load_state_dict(state, strict=False)
     known = ("pe.pe", "output_layer.weight")
     assert not found.unexpected_keys and all(name.endswith(known) for name in found.missing_keys), found
-    output = torch.nn.Linear(256, len(table))  # its own has no bias
-    output.weight, output.bias = (
-        model.trg_embed.lut.weight,
-        torch.nn.Parameter(own["decoder.head.output.bias"][swapped]),
-    )
-    model.decoder.output_layer = output
+    model.decoder.output_layer = output = torch.nn.Linear(256, len(table))  # its own has no bias
+    output.weight, output.bias.data = model.trg_embed.lut.weight, own["decoder.head.output.bias"][swapped]
 
     def run(sources: Ids, row: dict[str, Any]) -> Ids:
         lengths = np.array([len(source) for source in sources])
@@ -282,6 +273,20 @@ def joey(folder: Path, row: dict[str, Any]) -> Run:
 
 
 KINDS = ("weight", "bias")
+JOEY: dict[str, tuple[dict[str, str], dict[str, str]]] = {  # norms and looks of a layer: its names, and ours
+    "encoder": (
+        {"layer_norm": "mixer_norm", "feed_forward.layer_norm": "feed_forward_norm"},
+        {"src_src_att": "mixer"},
+    ),
+    "decoder": (
+        {
+            "x_layer_norm": "mixer_norm",
+            "dec_layer_norm": "attention_norm",
+            "feed_forward.layer_norm": "feed_forward_norm",
+        },
+        {"trg_trg_att": "mixer", "src_trg_att": "attention"},
+    ),
+}
 NUMBERS = {"<unk>": UNK, "<s>": BOS, "</s>": EOS}
 WORKERS = {"PyTorch": ours, "NumPy": ours, "Hugging Face": hugging_face, "CTranslate2": ctranslate2, "JoeyNMT": joey}
 
