@@ -92,23 +92,6 @@ TASKS = {
             *("model.decoder.blocks.layers=2", "model.decoder.blocks.feed_forward_size=256"),
         ),
     ),
-    "tatoeba-self-attention": replace(
-        EVERYDAY,
-        recipe="families/self-attention",
-        minutes=10,
-        taught=(
-            *("train.minutes=0", "train.steps=5000", "train.learning_rate=3e-3", "train.label_smoothing=0"),
-            *("train.schedule.type=linear", "train.schedule.warmup=400", "train.schedule.final=0.02"),
-            *("vocab.source.size=2000", "model.encoder.embedding_size=64"),
-            *("vocab.target.size=2000", "model.decoder.embedding_size=64", "model.decoder.attention.size=64"),
-            *("model.encoder.blocks.layers=2", "model.encoder.blocks.feed_forward_size=256"),
-            *("model.decoder.blocks.layers=2", "model.decoder.blocks.feed_forward_size=256"),
-            *("model.encoder.blocks.dropout=0", "model.decoder.blocks.dropout=0"),
-        ),
-        both=(*EVERYDAY.both, "train.validate_sentences=2000"),
-        cross_entropy=("train.validate_every=600",),
-        rewards=(*EVERYDAY.rewards, "train.validate_every=200"),
-    ),
     "letters": Task(
         recipe="cmudict-g2p-rnn",
         minutes=9,
