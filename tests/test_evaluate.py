@@ -139,7 +139,6 @@ def parrot() -> Translator:
 
     class Parrot(Translator):
         def translate(self, lines: Any, search: Any = None) -> list[Translation]:
-            assert torch.is_inference_mode_enabled()
             self.asked = search
             return [self.say(line, self.source_vocab.encode(line), []) for line in lines]
 

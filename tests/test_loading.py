@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +57,18 @@ def test_a_translator_from_a_run(tmp_path: Path) -> None:
     for beam in (1, 4):
         one, other = (part.translate(SOURCES, SearchConfig(beam=beam)) for part in (translator, ground))
         assert [said.text for said in one] == [said.text for said in other]
+
+
+def test_who_asks_keeps_nothing_for_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inference mode: a fifth more sentences a second of a small model."""
+    translator, seen = load_translator(write_run(tmp_path / "run"), "cpu"), list[bool]()
+    decoder: Any = translator.model.decoder
+    step = decoder.step
+    monkeypatch.setattr(decoder, "step", lambda *given: seen.append(torch.is_inference_mode_enabled()) or step(*given))
+    translator.translate(SOURCES, SearchConfig(beam=2))
+    translator.score([(source, source) for source in SOURCES])
+    "".join(translator.stream_text(SOURCES[0], SearchConfig(beam=1)))
+    assert len(seen) > 3 and all(seen) and not torch.is_inference_mode_enabled()
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", pytest.param("int8", marks=bytes_multiply)])

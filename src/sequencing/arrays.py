@@ -6,6 +6,8 @@ What leaves for the host are a few numbers a row: the best ids of a step and the
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -58,6 +60,11 @@ class TorchArrays:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        with np.errstate(over="ignore", invalid="ignore"), torch.inference_mode():
+            yield
 
     def native(self, host: np.ndarray) -> Tensor:
         """To a GPU from pinned memory: the copy waits for no work that is queued there."""

@@ -171,8 +171,11 @@ class MultiHeadAttention(OneMemory):
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
     def prepare(self, memory: Memory) -> Memory:
-        keys = self.split(self.key(memory.keys)).transpose(2, 3)  # (B, H, D/H, S)
-        return memory._replace(keys=keys, values=self.split(self.value(memory.values)))
+        keys, values = (self.split(part) for part in (self.key(memory.keys), self.value(memory.values)))
+        keys = keys.transpose(2, 3)  # (B, H, D/H, S)
+        if not torch.is_grad_enabled():  # many steps will look, and each would bring them in order
+            keys, values = keys.contiguous(), values.contiguous()
+        return memory._replace(keys=keys, values=values)
 
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         scores = (self.split(self.query(query)) * self.scale) @ memory.keys

@@ -97,8 +97,7 @@ def evaluate(
     if len(sources) != len(references):
         raise DataError(f"{len(sources)} sources and {len(references)} references; give one line for each line")
     begin = time.perf_counter()
-    with torch.inference_mode():
-        translations = translator.translate(sources, search)
+    translations = translator.translate(sources, search)
     seconds = time.perf_counter() - begin
     quality = measure([translation.text for translation in translations], references, tokenize)
     return Evaluation(quality, len(sources), seconds, len(sources) / max(seconds, 1e-9), translations)

@@ -93,8 +93,13 @@ def gelu(x: Tensor) -> Tensor:  # (...) -> (...)
     return nn.functional.gelu(x, approximate="tanh")
 
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
+def relu(x: Tensor) -> Tensor:  # (...) -> (...)
+    """max(x, 0), in the place of x where nothing is learnt from it."""
+    return torch.relu(x) if torch.is_grad_enabled() else torch.relu_(x)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {  # x belongs to them
+    "relu": relu,
     "gelu": gelu,
     "silu": nn.functional.silu,
     "sigmoid": torch.sigmoid,

@@ -6,7 +6,8 @@ else. "Host" means NumPy arrays in ordinary memory: searches do their book-keepi
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class Kept(NamedTuple):
 class Arrays(Protocol):
     """What a search needs from an array library."""
 
+    def asking(self) -> AbstractContextManager[Any]: ...
     def native(self, host: np.ndarray) -> Array: ...
     def host(self, array: Array) -> np.ndarray: ...
     def join(self, parts: list[Array]) -> Array: ...
@@ -49,6 +51,13 @@ class Arrays(Protocol):
 
 class NumpyArrays:
     """`Arrays` for NumPy."""
+
+    def asking(self) -> AbstractContextManager[Any]:
+        """A context in which a model answers and learns nothing.
+
+        Numbers may overflow in silence: a sentence for which they do has no answer, which is told.
+        """
+        return np.errstate(over="ignore", invalid="ignore")
 
     def native(self, host: np.ndarray) -> np.ndarray:
         return host

@@ -194,54 +194,57 @@ def linear_recurrence(decay: np.ndarray, given: np.ndarray, first: np.ndarray) -
     return states
 
 
-class SSRUCell:
-    """Simpler simple recurrent unit: Kim et al. 2019, section 2.1.
-
-    f = sigmoid(W_f x + b), c = f c + (1 - f) W x, and what it says is relu(c). Its gates do not wait for its state.
-    """
+class LightCell:
+    """A cell whose gates do not wait for its state: one product makes them all."""
 
     count, gates = 1, 2
 
     def __init__(self, *, weight_ih_l0: np.ndarray, bias_ih_l0: np.ndarray) -> None:
-        self.input = Linear(weight=weight_ih_l0, bias=np.concatenate([bias_ih_l0, np.zeros_like(bias_ih_l0)]))
+        require_gates(weight_ih_l0, self.gates)
+        self.input = Linear(weight=weight_ih_l0, bias=bias_ih_l0)
+
+    def given(self, x: np.ndarray) -> list[np.ndarray]:  # (B, T, D) -> gates x (B, T, H)
+        """What the input brings to each gate."""
+        return np.split(self.input(x), self.gates, axis=2)
+
+
+class SSRUCell(LightCell):
+    """Simpler simple recurrent unit: Kim et al. 2019, section 2.1.
+
+    f = sigmoid(W_f x + b), c = f c + (1 - f) W x, and what it says is relu(c).
+    """
+
+    def __init__(self, *, weight_ih_l0: np.ndarray, bias_ih_l0: np.ndarray) -> None:
+        both = np.concatenate([bias_ih_l0, np.zeros_like(bias_ih_l0)])  # W x has none
+        super().__init__(weight_ih_l0=weight_ih_l0, bias_ih_l0=both)
 
     def run(self, x: np.ndarray, states: tuple[np.ndarray]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
-        forget, new = np.split(self.input(x), self.gates, axis=2)
+        forget, new = self.given(x)
         forget = sigmoid(forget)
         cells = linear_recurrence(forget, (1 - forget) * new, *states)
         return Ran(relu(cells), (cells[:, -1],))
 
 
-class MinGRUCell:
+class MinGRUCell(LightCell):
     """h = (1 - z) h + z W x with z = sigmoid(W_z x): Feng et al. 2024, section 3.1 (with biases)."""
 
-    count, gates = 1, 2
-
-    def __init__(self, *, weight_ih_l0: np.ndarray, bias_ih_l0: np.ndarray) -> None:
-        require_gates(weight_ih_l0, self.gates)
-        self.input = Linear(weight=weight_ih_l0, bias=bias_ih_l0)
-
     def run(self, x: np.ndarray, states: tuple[np.ndarray]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
-        update, new = np.split(self.input(x), self.gates, axis=2)
+        update, new = self.given(x)
         update = sigmoid(update)
         outputs = linear_recurrence(1 - update, update * new, *states)
         return Ran(outputs, (outputs[:, -1].copy(),))
 
 
-class MinLSTMCell:
+class MinLSTMCell(LightCell):
     """h = f' h + i' W x, where f' and i' are the forget and input gates over their sum: Feng et al. 2024, section 3.2.
 
     f' is computed as sigmoid(log f - log i), which is the same and divides nothing by nothing.
     """
 
-    count, gates = 1, 3
-
-    def __init__(self, *, weight_ih_l0: np.ndarray, bias_ih_l0: np.ndarray) -> None:
-        require_gates(weight_ih_l0, self.gates)
-        self.input = Linear(weight=weight_ih_l0, bias=bias_ih_l0)
+    gates = 3
 
     def run(self, x: np.ndarray, states: tuple[np.ndarray]) -> Ran:  # (B, T, D), ((B, H),) -> (B, T, H), ((B, H),)
-        forget, enter, new = np.split(self.input(x), self.gates, axis=2)
+        forget, enter, new = self.given(x)
         forget = sigmoid(np.logaddexp(0, -enter) - np.logaddexp(0, -forget))
         outputs = linear_recurrence(forget, (1 - forget) * new, *states)
         return Ran(outputs, (outputs[:, -1].copy(),))

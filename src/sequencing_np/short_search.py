@@ -54,15 +54,12 @@ def short_of(
     copied: Sequence[Sequence[int]] | None = None,
 ) -> Short:
     """What the sentences of a batch may say, of so many ids: also special ones, what rules ask for, what is copied."""
-    lists = []
+    own = np.zeros((len(sources), size), dtype=bool)
     for row, source in enumerate(sources):
         asked = [token for rule in rules[row].rules for token in rule.tokens()] if rules else []
-        lists.append(table.of(source, [*special, *asked, *(copied[row] if copied is not None else ())]))
-    ids = np.unique(np.concatenate(lists))
-    own = np.zeros((len(lists), len(ids)), dtype=bool)
-    for marks, each in zip(own, lists, strict=True):
-        marks[np.searchsorted(ids, each)] = True
-    return Short(ids, own, size)
+        own[row, table.named(source, [*special, *asked, *(copied[row] if copied is not None else ())])] = True
+    ids = np.flatnonzero(own.any(axis=0))
+    return Short(ids, own[:, ids], size)
 
 
 class ShortRule:
@@ -108,7 +105,8 @@ class ShortDecoder:
         heard, after = self.decoder.listen(self.ids[tokens], State(memory, state.cache))
         logits = self.head(heard.hidden)
         several = logits.reshape(len(outside), -1, *logits.shape[1:])  # the rows of a sentence are neighbours
-        logits = (several + outside[:, None, None]).reshape(logits.shape)
+        several += outside[:, None, None]  # the logits are nobody else's
+        logits = several.reshape(logits.shape)
         if self.decoder.copy:
             logits = self.decoder.copy(heard.hidden, logits, heard.alignment, heard.memory)
         return Output(logits, heard.hidden, heard.alignment), State((after.memory, outside), after.cache)

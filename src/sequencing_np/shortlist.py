@@ -31,9 +31,13 @@ class Shortlist(NamedTuple):
 
         What it may need depends on this sentence alone.
         """
+        return np.unique(self.named(sources, more))
+
+    def named(self, sources: Sequence[int], more: Iterable[int] = ()) -> np.ndarray:  # -> (n,) int64
+        """The same ids in any order, some of them several times."""
         words = {source % (len(self.starts) - 1) for source in sources}
         rows = [self.likely[self.starts[word] : self.starts[word + 1]] for word in words]
-        return np.unique(np.concatenate([*rows, self.common, np.fromiter(more, np.int64)]).astype(np.int64))
+        return np.concatenate([*rows, self.common, np.fromiter(more, np.int64)]).astype(np.int64)
 
 
 def write_shortlist(path: Path, table: Shortlist) -> None:

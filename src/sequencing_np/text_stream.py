@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from sequencing_np.decode import Decoder, decode_steps
 from sequencing_np.errors import SearchError
 from sequencing_np.feedback import Deciding
@@ -23,17 +21,12 @@ class Unanswered(SearchError):
         super().__init__("no answer was found, as the model said NaN, or nothing keeps all wishes")
 
 
-def quiet() -> np.errstate:
-    """A context in which numbers may overflow in silence: a sentence for which they do has no answer, which is told."""
-    return np.errstate(over="ignore", invalid="ignore")
-
-
 def text_pieces(decoder: Decoder, memory: Memory, feedback: Deciding, vocab: Vocabulary) -> Iterator[str]:
     """The best answer to the one sentence of a memory in pieces; Unanswered where there is none."""
     said = ""
     steps = decode_steps(decoder, memory, feedback)
     while True:
-        with quiet():  # around each step, not around what is done with a piece meanwhile
+        with decoder.arrays.asking():  # around each step, not around what is done with a piece meanwhile
             if next(steps, None) is None:
                 break
         text = vocab.settled(feedback.decided()[0])

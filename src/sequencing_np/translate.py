@@ -33,7 +33,7 @@ from sequencing_np.short_search import ShortDecoder, check_short, short_of
 from sequencing_np.shortlist import Shortlist
 from sequencing_np.state import Memory, select
 from sequencing_np.streaming import Begun, in_windows
-from sequencing_np.text_stream import Unanswered, quiet, text_pieces
+from sequencing_np.text_stream import Unanswered, text_pieces
 from sequencing_np.translation import Answer, Scored, Translation, agreed, fitted, without_alignments
 from sequencing_np.unknown import check_levels, check_looks, replaced, words_of
 from sequencing_np.vectors import Source, is_blank, shown
@@ -181,7 +181,7 @@ class Translator:
         elif not is_blank(line):
             rules = self.rules([line], wishes and [wishes], search, first)
             padded = pad([self.read(line, first + 1)], self.source_vocab.special.pad)
-            with quiet():
+            with self.model.arrays.asking():
                 memory = self.model.encode(padded.ids, padded.mask)
             feedback = self.feedback(search, sentence_keys(search.seed, first, 1), rules)
             yield from text_pieces(self.model.decoder, memory, feedback, self.target_vocab)
@@ -229,7 +229,7 @@ class Translator:
     ) -> list[list[Hypothesis]]:
         """One batch of ids; the keys are for draws."""
         padded = pad(sources, self.source_vocab.special.pad)
-        with quiet():
+        with self.model.arrays.asking():
             memory = self.model.encode(padded.ids, padded.mask)
             if not search.sample or search.mbr == NONE or search.without_replacement:
                 return self.decode(memory, sources, search, keys, rules)
@@ -300,7 +300,7 @@ class Translator:
         for rows in length_batches(lengths, batch_tokens):
             pads = PadIds(self.source_vocab.special.pad, special.pad)
             batch = make_batch([encoded[row] for row in rows], pads)
-            with quiet():
+            with self.model.arrays.asking():
                 memory = self.model.encode(batch.source, batch.source_mask)
                 output = dynamic_decode(self.model.decoder, memory, TrainingFeedBack(batch.target, special))
                 log_probs = self.model.arrays.log_prob(output.logits, batch.target)

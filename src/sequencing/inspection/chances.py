@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from sequencing.inspection.attention_maps import Layer, layers, watched, whole
 from sequencing_np.arrays import log_sum_exp
 from sequencing_np.batch import pad
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.feedback import TrainingFeedBack
-from sequencing_np.text_stream import quiet
 from sequencing_np.translate import Translator
 
 
@@ -56,13 +54,12 @@ class Told(NamedTuple):
         return sum(chance.log_prob for chance in self.chances)
 
 
-@torch.inference_mode()
 def told(translator: Translator, source: Sequence[int], target: Sequence[int], look: bool = True) -> Told:
     """What the model thinks of `target` (ids, with the end symbol where there is one) as a translation of `source`."""
     model = translator.model
     ids, words = pad([source], translator.source_vocab.special.pad), np.array([target], dtype=np.int64)
     chosen = layers(model) if look else []
-    with quiet(), watched(chosen) as maps:
+    with model.arrays.asking(), watched(chosen) as maps:
         memory = model.encode(*ids)
         feedback = TrainingFeedBack(words, translator.target_vocab.special)
         logits = dynamic_decode(model.decoder, memory, feedback).logits

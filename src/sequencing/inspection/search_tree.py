@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from sequencing_np.arrays import Arrays
 from sequencing_np.batch import pad
@@ -21,7 +20,6 @@ from sequencing_np.picking import banned_ids
 from sequencing_np.search import SearchConfig
 from sequencing_np.special import Special
 from sequencing_np.state import Memory, Output
-from sequencing_np.text_stream import quiet
 from sequencing_np.translate import Translator
 
 KEPT, ENDED, CUT, DROPPED = "kept", "ended", "cut", "dropped"
@@ -98,14 +96,13 @@ class Watched:
         return found
 
 
-@torch.inference_mode()
 def search_tree(translator: Translator, source: Sequence[int], search: SearchConfig) -> Tree:
     """The search that the translator would do for a sentence (ids), as a tree."""
     special = translator.target_vocab.special
     feedback: Any = translator.feedback(search, np.zeros(1, dtype=np.uint64))
     watched = Watched(feedback, special, search.beam, search.no_unknown)
     ids = pad([source], translator.source_vocab.special.pad)
-    with quiet():
+    with translator.model.arrays.asking():
         memory = translator.model.encode(*ids)
         (answers,) = dynamic_decode(translator.model.decoder, memory, watched)
     if answers and search.beam > 1:
