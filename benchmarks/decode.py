@@ -1,13 +1,13 @@
 """Decoding, beside Hugging Face, JoeyNMT and CTranslate2: sentences a second of the same model on the same ids.
 
     .venv/bin/python benchmarks/decode.py MODEL TEST.tsv --peer OTHER_VENV/bin/python [--joey JOEY_VENV/bin/python]
-        [--student MODEL] [--rounds 5] [--rows REGEX]
+        [--student MODEL] [--rounds 5] [--rows REGEX] [--result NAME]
 
 MODEL is a run or model folder with the small Transformer of the peers' benchmark (3 + 3 blocks of 256 with norms before
 their parts, 4 heads, feed-forward 1,024, one table), trained; a student reads and says the same ids. OTHER_VENV holds
-torch, transformers and ctranslate2, JOEY_VENV torch and joeynmt; without them only our own rows are measured. All work
-on ids and on two cores, by turns, each in a process that stays; text is made of them afterwards, for BLEU. The numbers
-go to benchmarks/results/decode.json.
+torch, transformers and ctranslate2, JOEY_VENV torch, joeynmt and safetensors; without them only our own rows are
+measured. All work on ids and on two cores, by turns, each in a process that stays; text is made of them afterwards, for
+BLEU. The numbers go to benchmarks/results/NAME.json, which is `decode` unless said otherwise.
 """
 
 from __future__ import annotations
@@ -148,18 +148,23 @@ def main() -> None:
     parser.add_argument("--student", metavar="MODEL", help="a small model that learnt from MODEL's answers")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", default="", metavar="REGEX", help="only rows whose name it finds")
+    parser.add_argument("--result", default="decode", metavar="NAME", help="of the file in results/ (decode)")
     parser.add_argument("--no-result", action="store_true", help="write no file")
     given = parser.parse_args()
     from sacrebleu.metrics import BLEU
 
     from sequencing.loading import model_folder_of
     from sequencing.machine import machine
+    from sequencing_np.errors import ModelError
     from sequencing_np.model_folder import read_model_folder
     from sequencing_np.shortlist import SHORTLIST
 
-    folder = model_folder_of(given.model)
-    folders = {False: folder, **({True: model_folder_of(given.student)} if given.student else {})}
-    parts = read_model_folder(folder)
+    try:
+        folder = model_folder_of(given.model)
+        folders = {False: folder, **({True: model_folder_of(given.student)} if given.student else {})}
+        parts = read_model_folder(folder)
+    except ModelError as error:
+        parser.error(str(error))
     pairs = [line.split("\t")[:2] for line in Path(given.test).read_text(encoding="utf-8").splitlines()[:1000]]
     rows = [row for row in [*OURS, *STUDENT, *PEERS, *SIZES] if re.search(given.rows, row.name)]
     pythons = dict.fromkeys(("PyTorch", "NumPy"), sys.executable)
@@ -208,7 +213,7 @@ def main() -> None:
     if not given.no_result:
         load = list(os.getloadavg())
         content = {"machine": machine(), "load": load, "rounds": given.rounds, "first": begun, "rows": result}
-        (HERE / "results" / "decode.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        (HERE / "results" / f"{given.result}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -128,18 +128,29 @@ def hugging_face(folder: Path, row: dict[str, Any]) -> Run:
     if row["precision"] == "bfloat16":
         model = model.to(torch.bfloat16)
 
+    def answer(ids: Any, row: dict[str, Any], longest: int) -> Ids:
+        common = {"num_beams": row["beam"], "do_sample": False, "max_new_tokens": longest}
+        said: Ids = model.generate(input_ids=ids, attention_mask=ids.ne(PAD), **common)[:, 1:].tolist()
+        return said
+
+    return by_batches(answer, folder, PAD)
+
+
+def by_batches(answer: Callable[[Any, dict[str, Any], int], Ids], folder: Path, pad: int) -> Run:
+    """Batches of like lengths, filled up with `pad`; `answer` gets (B, S), the row and how long it may speak."""
+    import torch
+
     def run(sources: Ids, row: dict[str, Any]) -> Ids:
         lengths = np.array([len(source) for source in sources])
         answers: Ids = [[] for _ in sources]
         for rows in parts(lengths, row):
             batch = [sources[place] for place in rows]
-            longest = max(map(len, batch))
-            ids = torch.tensor([[*source, *[PAD] * (longest - len(source))] for source in batch])
-            common = {"num_beams": row["beam"], "do_sample": False, "max_new_tokens": limit(batch, folder)}
+            width = max(map(len, batch))
+            ids = torch.tensor([[*source, *[pad] * (width - len(source))] for source in batch])
             with torch.inference_mode():
-                said = model.generate(input_ids=ids, attention_mask=ids.ne(PAD), **common)
-            for place, answer in zip(rows, said[:, 1:].tolist(), strict=True):
-                answers[place] = answer[: answer.index(EOS)] if EOS in answer else answer
+                said = answer(ids, row, limit(batch, folder))
+            for place, each in zip(rows, said, strict=True):
+                answers[place] = each[: each.index(EOS)] if EOS in each else each
         return answers
 
     return run
@@ -253,23 +264,14 @@ def joey(folder: Path, row: dict[str, Any]) -> Run:
     model.decoder.output_layer = output = torch.nn.Linear(256, len(table))  # its own has no bias
     output.weight, output.bias.data = model.trg_embed.lut.weight, own["decoder.head.output.bias"][swapped]
 
-    def run(sources: Ids, row: dict[str, Any]) -> Ids:
-        lengths = np.array([len(source) for source in sources])
-        answers: Ids = [[] for _ in sources]
-        for rows in parts(lengths, row):
-            batch = [[swapped[token] for token in sources[place]] for place in rows]
-            longest = max(map(len, batch))
-            ids = torch.tensor([[*source, *[UNK] * (longest - len(source))] for source in batch])
-            sizes = torch.tensor([len(source) for source in batch])
-            asked = SimpleNamespace(src=ids, src_mask=ids.ne(UNK)[:, None], src_length=sizes, has_trg=False)
-            with torch.inference_mode():
-                said, *_ = search(model, asked, limit(batch, folder), row["beam"], 1.0)
-            for place, answer in zip(rows, said.tolist(), strict=True):
-                whole = answer[: answer.index(EOS)] if EOS in answer else answer
-                answers[place] = [swapped[token] for token in whole if token != UNK]
-        return answers
+    def answer(ids: Any, row: dict[str, Any], longest: int) -> Ids:
+        ids = torch.tensor(swapped)[ids]
+        real = ids.ne(UNK)  # its padding
+        asked = SimpleNamespace(src=ids, src_mask=real[:, None], src_length=real.sum(dim=1), has_trg=False)
+        said, *_ = search(model, asked, longest, row["beam"], 1.0)
+        return [[swapped[token] for token in each if token != UNK] for each in said.tolist()]
 
-    return run
+    return by_batches(answer, folder, PAD)
 
 
 KINDS = ("weight", "bias")

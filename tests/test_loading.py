@@ -60,7 +60,7 @@ def test_a_translator_from_a_run(tmp_path: Path) -> None:
 
 
 def test_who_asks_keeps_nothing_for_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inference mode: a fifth more sentences a second of a small model."""
+    """Inference mode, in which a small model says an eighth more sentences a second."""
     translator, seen = load_translator(write_run(tmp_path / "run"), "cpu"), list[bool]()
     decoder: Any = translator.model.decoder
     step = decoder.step
