@@ -135,8 +135,12 @@ def keep_mask(shape: torch.Size, share: float, like: Tensor) -> Tensor:  # -> sh
     border = min(max(round(share * 256), 1), 255)
     seed = int(torch.empty((), dtype=torch.int64).random_())
     words = np.random.SFC64(seed).random_raw((shape.numel() + 7) // 8)  # five times as fast as PyTorch's own generator
-    keep = (words.view(np.uint8)[: shape.numel()] >= border).view(np.uint8)  # PyTorch is slow to turn truths to numbers
-    return torch.from_numpy(keep).view(shape).to(like.dtype).mul_(256 / (256 - border))
+    keep = (words.view(np.uint8)[: shape.numel()] >= border).view(np.uint8)
+    bits = torch.tensor(256 / (256 - border), dtype=like.dtype).view(BITS[like.itemsize]).numpy()
+    return torch.from_numpy(keep * bits).view(like.dtype).view(shape)
+
+
+BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # a number once or no times: its bits say it, which NumPy knows
 
 
 class LookUpOp(nn.Module):
