@@ -32,6 +32,7 @@ from sequencing_np.cells import CELLS
 from sequencing_np.composed import PART, READERS
 from sequencing_np.config import Origin, override, to_dict
 from sequencing_np.errors import ConfigError
+from sequencing_np.growing import Growing
 from sequencing_np.head import HEADS, READOUTS
 from sequencing_np.layers import ACTIVATIONS, NORMS
 from sequencing_np.model import CONFIGS, DECODERS, ENCODERS, ModelConfig, build_model, model_config
@@ -300,12 +301,17 @@ def case(index: int, floor: str, lengths: tuple[int, ...] = (7, 2, 5, 1)) -> Cas
 
 
 def leaves(tree: Any) -> Iterator[Any]:
-    """The arrays in nested tuples."""
+    """The arrays in nested tuples, and those that grow."""
     if isinstance(tree, tuple):
         for part in tree:
             yield from leaves(part)
     else:
-        yield tree
+        yield words_of(tree) if isinstance(tree, Growing) else tree
+
+
+def words_of(cache: Growing) -> Any:
+    """The rows that go on."""
+    return cache.words if cache.rows is None else cache.words[cache.rows]
 
 
 def same(one: Any, other: Any, tolerance: float = 1e-9) -> None:

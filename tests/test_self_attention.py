@@ -8,14 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from architectures import SPECIAL, same
+from sequencing.arrays import TorchArrays
 from sequencing.layers import NORMS as UPPER_NORMS
 from sequencing.model import Model as TorchModel
 from sequencing.self_attention import SelfAttention
+from sequencing.self_attention import laid as upper_laid
 from sequencing_np.config import Origin, override
 from sequencing_np.errors import ConfigError
+from sequencing_np.growing import Growing
 from sequencing_np.layers import NORMS
 from sequencing_np.model import build_model, model_config
-from sequencing_np.self_attention import BlocksConfig, Scope
+from sequencing_np.self_attention import BlocksConfig, Scope, laid
+from sequencing_np.state import select
 from sequencing_np.weights import nest
 
 B, D, H, F = 4, 12, 3, 17  # sentences, width, heads, feed-forward
@@ -194,6 +198,28 @@ def test_layer_drop_skips_blocks_while_training_only() -> None:
         bare = upper.encoder.norm(upper.encoder.embedding(torch.tensor(IDS)) * D**0.5) * torch.tensor(MASK)[..., None]
     same(skipped, bare)
     assert not np.allclose(given, skipped)
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_a_cache_that_grows_is_one_that_is_laid_out_anew(learnt: bool) -> None:
+    """Rows chosen again and again, repeated and dropped: on both floors, where one learns and where one asks."""
+    random = np.random.default_rng(4)
+    wanted = random.normal(0, 1, (5, 2, 3, 4))
+    ground, upper = Growing(wanted), Growing(torch.tensor(wanted))
+    arrays = TorchArrays(torch.device("cpu"))
+    with torch.set_grad_enabled(learnt):
+        for rows in ([3, 0, 0, 4, 2, 2], None, [5, 1], [1, 0, 1, 0]):
+            if rows is not None:
+                chosen = np.array(rows)
+                wanted = wanted[chosen]
+                ground, upper = select(ground, chosen), select(upper, torch.tensor(chosen), arrays.take)
+            if rows != [5, 1]:  # the next rows are chosen before a word is laid
+                more = random.normal(0, 1, (len(wanted), 2, 1, 4))
+                wanted = np.concatenate((wanted, more), axis=2)
+                ground, upper = ground.longer(more, laid), upper.longer(torch.tensor(more), upper_laid)
+                assert np.array_equal(ground.words, wanted) and np.array_equal(upper.words, wanted)
+                assert ground.count == upper.count == wanted.shape[2]
+    assert np.array_equal(ground.shorter(2).words, wanted[:, :, :2])
 
 
 @pytest.mark.parametrize("pre_norm", [True, False])

@@ -136,11 +136,9 @@ def keep_mask(shape: torch.Size, share: float, like: Tensor) -> Tensor:  # -> sh
     seed = int(torch.empty((), dtype=torch.int64).random_())
     words = np.random.SFC64(seed).random_raw((shape.numel() + 7) // 8)  # five times as fast as PyTorch's own generator
     keep = (words.view(np.uint8)[: shape.numel()] >= border).view(np.uint8)
-    bits = torch.tensor(256 / (256 - border), dtype=like.dtype).view(BITS[like.itemsize]).numpy()
+    scale = torch.tensor(256 / (256 - border), dtype=like.dtype)
+    bits = scale.view(getattr(torch, f"int{8 * like.itemsize}")).numpy()  # NumPy has no bfloat16, but its bits
     return torch.from_numpy(keep * bits).view(like.dtype).view(shape)
-
-
-BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # a number once or no times: its bits say it, which NumPy knows
 
 
 class LookUpOp(nn.Module):

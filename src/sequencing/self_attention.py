@@ -18,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from sequencing.layers import ACTIVATIONS, NORMS, Dropout, Linear, LookUpOp, masked_mean, short, softmax, unseen, wide
 from sequencing.positions import POSITIONS
+from sequencing_np.growing import Growing
 from sequencing_np.positions import PositionSizes
 from sequencing_np.self_attention import BlocksConfig, Scope, SelfAttentionEncoderConfig
 from sequencing_np.state import Memory, MemorySizes
@@ -48,8 +49,8 @@ class SelfAttention(nn.Module):
         """The matrices that write to the residual sum."""
         return [self.output.weight]
 
-    def begin(self, x: Tensor) -> tuple[Tensor, ...]:  # (R, ...) -> 2 x (R, G, 0, D/H)
-        empty = x.new_zeros(len(x), self.groups, 0, self.size)
+    def begin(self, x: Tensor) -> tuple[Growing, ...]:  # (R, ...) -> 2 x (R, G, 0, D/H)
+        empty = Growing(x.new_zeros(len(x), self.groups, 0, self.size))
         return empty, empty
 
     def forward(self, x: Tensor, scope: Scope, cache: Any) -> tuple[Tensor, Any]:  # (R, T, D) -> (R, T, D)
@@ -58,10 +59,9 @@ class SelfAttention(nn.Module):
         if self.query_norm and self.key_norm:
             query, key = self.query_norm(query), self.key_norm(key)
         query, key = (scope.scheme.turn(part, scope.positions) for part in (query, key))
-        if cache[0].shape[2]:
-            key, value = (torch.cat(pair, dim=2) for pair in zip(cache, (key, value), strict=True))
-        context = self.look(query, key, value, visible(scope, key.shape[2], query))
-        return self.output(context.transpose(1, 2).flatten(2)), (key, value)
+        keys, values = (own.longer(part, laid) for own, part in zip(cache, (key, value), strict=True))
+        context = self.look(query, keys.words, values.words, visible(scope, keys.count, query))
+        return self.output(context.transpose(1, 2).flatten(2)), (keys, values)
 
     def look(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         # (R, H, T, D), (R, G, N, D), (R, G, N, D), (..., T, N) -> (R, H, T, D)
@@ -71,6 +71,18 @@ class SelfAttention(nn.Module):
             return by_steps(query, key, value, mask, self.dropout)
         share = self.dropout.share if self.training else 0.0
         return scaled_dot_product_attention(query, key, value, mask, share, enable_gqa=self.groups < self.heads)
+
+
+def laid(words: Tensor, rows: Tensor | None, more: Tensor) -> Tensor:
+    # (R, G, N, D), (M,) or None: all, (M, G, T, D) -> (M, G, N + T, D)
+    """Some rows of the words, and more words behind them: where one asks, both straight to their places."""
+    if rows is None or torch.is_grad_enabled():
+        return torch.cat([words if rows is None else words.index_select(0, rows), more], dim=2)
+    count = words.shape[2]
+    long = more.new_empty(*more.shape[:2], count + more.shape[2], more.shape[3])
+    torch.index_select(words, 0, rows, out=long[:, :, :count])
+    long[:, :, count:] = more
+    return long
 
 
 SHORT = 128 * 128  # queries times keys: more of them are better not stored

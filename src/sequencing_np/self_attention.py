@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequencing_np.config import choose, require
+from sequencing_np.growing import Growing
 from sequencing_np.layers import ACTIVATIONS, NORMS, Linear, LookUpOp, key_map, masked_mean, masked_softmax, softmax
 from sequencing_np.positions import POSITIONS, PositionSizes
 from sequencing_np.state import Array, Memory, MemorySizes
@@ -121,8 +122,8 @@ class SelfAttention:
         for norm in self.norms:
             require(norm.weight.shape == (self.size,), f"a norm of shape {norm.weight.shape}, a head has {self.size}")
 
-    def begin(self, x: np.ndarray) -> tuple[np.ndarray, ...]:  # (R, ...) -> 2 x (R, G, 0, D/H)
-        empty = np.zeros((len(x), self.groups, 0, self.size), dtype=x.dtype)
+    def begin(self, x: np.ndarray) -> tuple[Growing, ...]:  # (R, ...) -> 2 x (R, G, 0, D/H)
+        empty = Growing(np.zeros((len(x), self.groups, 0, self.size), dtype=x.dtype))
         return empty, empty
 
     def __call__(self, x: np.ndarray, scope: Scope, cache: Any) -> tuple[np.ndarray, Any]:  # (R, T, D) -> (R, T, D)
@@ -134,10 +135,10 @@ class SelfAttention:
             query, key = self.norms[0](query), self.norms[1](key)
         scheme, positions = scope.scheme, scope.positions
         query, key = scheme.turn(query, positions), scheme.turn(key, positions)
-        key, value = np.concatenate((cache[0], key), axis=2), np.concatenate((cache[1], value), axis=2)
+        keys, values = (own.longer(part, laid) for own, part in zip(cache, (key, value), strict=True))
         query = query * query.dtype.type(self.size**-0.5)
         query = query.reshape(rows, self.groups, -1, self.size)  # heads of one group under each other
-        scores = (query @ key.swapaxes(2, 3)).reshape(rows, self.heads, steps, -1)  # (R, H, T, N)
+        scores = (query @ keys.words.swapaxes(2, 3)).reshape(rows, self.heads, steps, -1)  # (R, H, T, N)
         places = np.arange(scores.shape[3])[None]
         if (bias := scheme.bias(positions, places)) is not None:
             scores = scores + bias.astype(scores.dtype)
@@ -147,8 +148,14 @@ class SelfAttention:
             seen = places <= positions[0, :, None] if scope.mask is None else scope.mask[:, None, None]
             weights = masked_softmax(scores, seen)
         weights = weights.reshape(rows, self.groups, -1, places.shape[1])
-        context = (weights @ value).reshape(rows, self.heads, steps, self.size).swapaxes(1, 2)
-        return self.output(context.reshape(rows, steps, width)), (key, value)
+        context = (weights @ values.words).reshape(rows, self.heads, steps, self.size).swapaxes(1, 2)
+        return self.output(context.reshape(rows, steps, width)), (keys, values)
+
+
+def laid(words: np.ndarray, rows: np.ndarray | None, more: np.ndarray) -> np.ndarray:
+    # (R, G, N, D), (M,) or None: all, (M, G, T, D) -> (M, G, N + T, D)
+    """Some rows of the words, and more words behind them."""
+    return np.concatenate((words if rows is None else words.take(rows, axis=0), more), axis=2)
 
 
 class FeedForward:

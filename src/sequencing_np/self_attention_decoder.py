@@ -184,6 +184,6 @@ def cuttable(config: SelfAttentionDecoderConfig, state: State) -> bool:
 
 def cut(before: Any, after: Any, count: int) -> Any:
     """A cache without what came after the first `count` words behind another one; of either floor."""
-    length = before[0][0][0][0].shape[2] + count
-    kept = tuple((tuple(part[:, :, :length] for part in own), past) for own, past in after[0])
+    length = before[0][0][0][0].count + count
+    kept = tuple((tuple(part.shorter(length) for part in own), past) for own, past in after[0])
     return kept, before[1] + count

@@ -1,7 +1,8 @@
 """The things that flow: Memory from the encoder, State and Output from the decoder.
 
-They are tuples of arrays with the batch on axis 0 and nothing else, so that one function, `select`, can keep,
-drop, repeat or reorder sentences. Which library the arrays belong to is not known here.
+They are tuples of arrays with the batch on axis 0, or of what takes rows of itself as growing caches do, and of nothing
+else, so that one function, `select`, can keep, drop, repeat or reorder sentences. Which library the arrays belong to is
+not known here.
 """
 
 from __future__ import annotations
@@ -60,4 +61,4 @@ def select(tree: Any, rows: Array, take: Callable[[Array, Array], Array] = getit
     if isinstance(tree, tuple):
         parts = [select(part, rows, take) for part in tree]
         return type(tree)(*parts) if type(tree) is not tuple else tuple(parts)
-    return take(tree, rows)
+    return tree.taken(rows, take) if hasattr(tree, "taken") else take(tree, rows)
