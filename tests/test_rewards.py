@@ -140,6 +140,9 @@ def broken(texts, references):
 
 def angry(texts, references):
     raise ValueError("no")
+
+def places(texts, references):
+    return range(len(texts))
 """
 
 
@@ -152,6 +155,13 @@ def own(tmp_path: Path) -> Path:
 def test_a_function_of_ones_own(own: Path) -> None:
     check_reward(f"{own}:vowels")
     assert scored(f"{own}:vowels", TEXTS, WANTED) == [6.0, 2.0, 0.0, 4.0]
+
+
+def test_answers_that_are_the_same_are_asked_about_once(own: Path) -> None:
+    """`places` says where in the list a text stood."""
+    asked = task([[4], [5], [4], [4]], [[4], [4], [4], [6]], [True] * 4)
+    rows = rewarded(asked, ObjectiveConfig(reward=f"{own}:places"), "")
+    assert [row[-1] for row in rows] == [0.0, 1.0, 0.0, 2.0]
 
 
 @pytest.mark.parametrize(("name", "words"), [("short", "1 numbers"), ("broken", "not finite"), ("angry", "ValueError")])

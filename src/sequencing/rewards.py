@@ -194,7 +194,11 @@ def rewarded(task: Task, config: ObjectiveConfig, tokenize: str) -> Rows:
     scores: Sequence[float] = ()
     if config.reward not in OF_IDS:
         wanted = [text for some in task.wanted for text in some]
-        scores = scored(config.reward, [task.texts[answer] for answer in answers], wanted, tokenize)
+        pairs = [(task.texts[answer], text) for answer, text in zip(answers, wanted, strict=True)]
+        each = list(dict.fromkeys(pairs))  # samples of a sentence are often the same
+        found = scored(config.reward, [text for text, _ in each], [reference for _, reference in each], tokenize)
+        known = dict(zip(each, found, strict=True))
+        scores = [known[pair] for pair in pairs]
     best: list[list[float]] = [[] for _ in task.ids]
     for place, (answer, reference) in enumerate(zip(answers, references, strict=True)):
         ids, finished = task.ids[answer], task.finished[answer]
