@@ -7,8 +7,9 @@ and taken only where the next word is laid behind them: so all that was said is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import getitem
 
-from sequencing_np.state import Array
+from sequencing_np.state import Array, Take, select
 
 Lay = Callable[[Array, Array | None, Array], Array]  # (R, G, N, D), (M,) or None: all, (M, G, T, D) -> (M, G, N + T, D)
 
@@ -24,12 +25,6 @@ class Growing:
         """How many words there are."""
         return self.words.shape[2]
 
-    def taken(self, rows: Array, take: Callable[[Array, Array], Array]) -> Growing:  # (L,)
-        """Some of the rows that go on; those that truths choose are taken at once."""
-        if str(rows.dtype).endswith("bool"):
-            return Growing(take(self.words if self.rows is None else take(self.words, self.rows), rows))
-        return Growing(self.words, rows if self.rows is None else take(self.rows, rows))
-
     def longer(self, more: Array, lay: Lay) -> Growing:  # (M, G, T, D)
         """The rows that go on, `more` words behind them."""
         return Growing(lay(self.words, self.rows, more) if self.count else more)
@@ -37,3 +32,11 @@ class Growing:
     def shorter(self, count: int) -> Growing:
         """The first `count` words."""
         return Growing(self.words[:, :, :count], self.rows)
+
+
+@select.register
+def _(tree: Growing, rows: Array, take: Take = getitem) -> Growing:  # (L,)
+    """Some of the rows that go on; those that truths choose are taken at once."""
+    if str(rows.dtype).endswith("bool"):
+        return Growing(take(tree.words if tree.rows is None else take(tree.words, tree.rows), rows))
+    return Growing(tree.words, rows if tree.rows is None else take(tree.rows, rows))

@@ -1,17 +1,19 @@
 """The things that flow: Memory from the encoder, State and Output from the decoder.
 
-They are tuples of arrays with the batch on axis 0, or of what takes rows of itself as growing caches do, and of nothing
-else, so that one function, `select`, can keep, drop, repeat or reorder sentences. Which library the arrays belong to is
-not known here.
+They are tuples of arrays with the batch on axis 0 and nothing else, so that one function, `select`, can keep, drop,
+repeat or reorder sentences; what is no array and has rows (a cache that grows) registers with it how to. Which library
+the arrays belong to is not known here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import singledispatch
 from operator import getitem
 from typing import Any, NamedTuple
 
 Array = Any  # a numpy.ndarray on the ground floor, a torch.Tensor on the upper one
+Take = Callable[[Array, Array], Array]  # rows of an array
 
 
 class Memory(NamedTuple):
@@ -53,12 +55,16 @@ class Output(NamedTuple):
     alignment: Array  # (R, T, S)
 
 
-def select(tree: Any, rows: Array, take: Callable[[Array, Array], Array] = getitem) -> Any:
+@singledispatch
+def select(tree: Any, rows: Array, take: Take = getitem) -> Any:
     """Keep, drop, repeat or reorder the rows (axis 0) of every array in nested tuples.
 
     `rows` is an index array of the arrays' own library, whose way to take them is `Arrays.take`.
     """
-    if isinstance(tree, tuple):
-        parts = [select(part, rows, take) for part in tree]
-        return type(tree)(*parts) if type(tree) is not tuple else tuple(parts)
-    return tree.taken(rows, take) if hasattr(tree, "taken") else take(tree, rows)
+    return take(tree, rows)
+
+
+@select.register
+def _(tree: tuple, rows: Array, take: Take = getitem) -> tuple[Any, ...]:
+    parts = [select(part, rows, take) for part in tree]
+    return type(tree)(*parts) if type(tree) is not tuple else tuple(parts)
