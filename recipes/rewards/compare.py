@@ -83,6 +83,7 @@ TASKS = {
     "everyday-self-attention": replace(
         EVERYDAY,
         recipe="guide/08-self-attention",
+        minutes=20,
         taught=(
             *("train.minutes=0", "train.steps=10000", "train.keep_models=0", "train.learning_rate=3e-3"),
             *("train.schedule.type=linear", "train.schedule.warmup=400", "train.schedule.final=0.02"),
