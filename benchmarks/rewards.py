@@ -1,9 +1,11 @@
 """What a step of learning from rewards costs, in taught steps of the same model on the same batches, by turns.
 
     .venv/bin/python benchmarks/rewards.py TRAIN.tsv [--samples 5] [--threads 2] [--rounds 5] [--warm 300]
+        [--model self-attention --taught RUN] [--result NAME]
 
-Both models are first taught for `--warm` steps, so that their answers end as targets do; then each round takes every
-row's step on one batch. The numbers go to benchmarks/results/rewards.json.
+Both models are first taught for `--warm` steps, so that their answers end as targets do, or have the weights of RUN, a
+model of that shape; then each round takes every row's step on one batch. The numbers go to
+benchmarks/results/NAME.json, which is `rewards` unless said otherwise.
 """
 
 from __future__ import annotations
@@ -69,26 +71,27 @@ ROWS: dict[str, list[str]] = {
 }
 
 
-def opened(folder: Path, train: str, model: str, threads: int, settings: list[str]) -> Session:
+def opened(folder: Path, model: str, given: argparse.Namespace, settings: list[str]) -> Session:
     """A session whose configuration differs in its objective alone."""
     folder.mkdir()
-    (folder / "run.toml").write_text(CONFIG.replace("@", str(Path(train).resolve())) + MODELS[model])
+    (folder / "run.toml").write_text(CONFIG.replace("@", str(Path(given.train).resolve())) + MODELS[model])
     own = [f"train.objective.{setting}" for setting in settings]
-    return open_session(read_run_config(folder / "run.toml", [f"train.threads={threads}", *own]), folder / "run")
+    own += [f"train.init.from_run={given.taught.resolve()}"] if given.taught else []
+    return open_session(read_run_config(folder / "run.toml", [f"train.threads={given.threads}", *own]), folder / "run")
 
 
-def measured(train: str, model: str, given: argparse.Namespace) -> dict[str, Any]:
+def measured(model: str, given: argparse.Namespace) -> dict[str, Any]:
     """Seconds of each row's steps on the same batches, and what they said."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         samples = f"samples={given.samples}"
         sessions = {
-            row: opened(place / str(number), train, model, given.threads, [samples, *settings])
+            row: opened(place / str(number), model, given, [samples, *settings])
             for number, (row, settings) in enumerate(ROWS.items())
         }
         taught = sessions["taught"]
         stream = taught.stream.batches()
-        for _ in range(given.warm):
+        for _ in range(0 if given.taught else given.warm):
             update(taught, [next(stream).batch])
             taught.step += 1
         weights = taught.model.weights()
@@ -133,10 +136,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--warm", type=int, default=300)
     parser.add_argument("--model", choices=MODELS, action="append")
+    parser.add_argument("--taught", type=Path, metavar="RUN")
+    parser.add_argument("--result", default="rewards", metavar="NAME")
     given = parser.parse_args()
-    rows = {model: measured(given.train, model, given) for model in given.model or MODELS}
+    rows = {model: measured(model, given) for model in given.model or MODELS}
     result = {"machine": machine(), "samples": given.samples, "threads": given.threads, "models": rows}
-    (RESULTS / "rewards.json").write_text(json.dumps(result, indent=1) + "\n")
+    (RESULTS / f"{given.result}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
