@@ -1,7 +1,8 @@
 """Caches that grow with every word; of either floor.
 
 What self-attention remembers is the largest thing that a search carries. Rows that go on are chosen before each step,
-and taken only where the next word is laid behind them: so all that was said is copied once a step.
+and taken only where the next word is laid behind them: a library that can do both at once copies what was said once a
+step. NumPy cannot, and copies it twice.
 """
 
 from __future__ import annotations
