@@ -27,6 +27,7 @@ from sequencing.run_config import read_run_config  # noqa: E402
 from sequencing.train.opening import open_session  # noqa: E402
 from sequencing.train.session import Session  # noqa: E402
 from sequencing.train.update import update  # noqa: E402
+from sequencing_np.errors import SequencingError  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 BLOCKS = "{ layers = 3, heads = 4, feed_forward_size = 1024, dropout = 0.1 }"
@@ -139,7 +140,10 @@ def main() -> None:
     parser.add_argument("--taught", type=Path, metavar="RUN")
     parser.add_argument("--result", default="rewards", metavar="NAME")
     given = parser.parse_args()
-    rows = {model: measured(model, given) for model in given.model or MODELS}
+    try:
+        rows = {model: measured(model, given) for model in given.model or MODELS}
+    except SequencingError as error:
+        parser.error(str(error))
     result = {"machine": machine(), "samples": given.samples, "threads": given.threads, "models": rows}
     (RESULTS / f"{given.result}.json").write_text(json.dumps(result, indent=1) + "\n")
 
