@@ -82,6 +82,15 @@ def test_what_cannot_be_averaged(tmp_path: Path) -> None:
     assert not (tmp_path / "mean").exists()
 
 
+def test_what_was_dropped_in_training_may_differ(tmp_path: Path) -> None:
+    one, other = models(tmp_path, 2)
+    parts = read_model_folder(other)
+    decoder = replace(parts.config.decoder, readout_dropout=0.4)  # type: ignore[type-var]
+    write_model_folder(other, parts._replace(config=replace(parts.config, decoder=decoder)))
+    average([one, other], tmp_path / "mean")
+    assert read_model_folder(tmp_path / "mean").config == read_model_folder(one).config
+
+
 def test_another_architecture(tmp_path: Path) -> None:
     one, other = models(tmp_path, 2)
     parts = read_model_folder(other)

@@ -81,10 +81,9 @@ class ByteLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., O)
         flat = x.reshape(-1, x.shape[-1])
-        scaled = flat.abs()
-        steps = scaled.amax(dim=1, keepdim=True).clamp_(min=LEAST).div_(127)
-        torch.div(flat, steps, out=scaled).round_()
-        rounded = few(scaled.to(torch.int8).view(torch.uint8).bitwise_xor_(128))
+        largest = torch.maximum(flat.amax(dim=1, keepdim=True), flat.amin(dim=1, keepdim=True).neg_())
+        steps = largest.clamp_(min=LEAST).div_(127)
+        rounded = few((flat / steps).round_().to(torch.int8).view(torch.uint8).bitwise_xor_(128))
         own: tuple[Any, ...] = (self.packed, self.steps, self.zeros, None, 1.0, 0, x.dtype, "none", [], "")
         sums = torch.ops.onednn.qlinear_pointwise(rounded, 1.0, 128, *own)[: len(flat)]
         said = sums.mul_(steps) if self.bias is None else torch.addcmul(self.bias, sums, steps, out=sums)
