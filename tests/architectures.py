@@ -36,8 +36,9 @@ from sequencing_np.growing import Growing
 from sequencing_np.head import HEADS, READOUTS
 from sequencing_np.layers import ACTIVATIONS, NORMS
 from sequencing_np.model import CONFIGS, DECODERS, ENCODERS, ModelConfig, build_model, model_config
-from sequencing_np.positions import POSITIONS
+from sequencing_np.positions import POSITIONS, SCORED
 from sequencing_np.residuals import COMBINERS
+from sequencing_np.self_attention import ENCODER_MIXERS
 from sequencing_np.self_attention_decoder import MIXERS
 from sequencing_np.special import Special
 from sequencing_np.state import Memory
@@ -57,7 +58,7 @@ TABLES: dict[str, Any] = {
     "activation": ACTIVATIONS,
     "norm": NORMS,
     "positions": POSITIONS,
-    "mixer": [turn for row in list(MIXERS)[1:] for turn in ("self_attention", row)],  # only it takes all positions
+    "mixer": MIXERS,
     "residual_combiner": COMBINERS,
 }
 ROUNDS = int(os.environ.get("SEQUENCING_ROUNDS", "2"))  # architectures for each encoder x decoder
@@ -105,7 +106,11 @@ def turns(index: int, part: str) -> dict[str, str]:
     rows: dict[str, str] = {}
     for shift, (name, table) in enumerate(TABLES.items(), start=1):
         rows[name] = list(table)[(number + shift * (1 + number // len(table))) % len(table)]
-    return rows
+    every = sorted(POSITIONS, key=lambda row: row not in SCORED)  # self-attention alone takes all of them
+    turn, others = number // 2, list(MIXERS if part == "decoder" else ENCODER_MIXERS)[1:]
+    rows["mixer"] = others[turn % len(others)] if number % 2 else "self_attention"
+    able = every[len(SCORED) :] if number % 2 else every
+    return {**rows, "positions": able[turn % len(able)]}
 
 
 def draw(cls: Any, rows: dict[str, str], sizes: Sizes, chance: random.Random) -> dict[str, Any]:
@@ -155,7 +160,8 @@ def draw_reader(rows: dict[str, str], sizes: Sizes, chance: random.Random) -> di
     drawn = {**draw(CONFIGS["encoder"][row], rows, sizes, chance), "type": row}
     if "blocks" in drawn:
         positions = drawn["blocks"]["positions"]
-        drawn["blocks"].update(heads=1, positions="none" if positions == "rotary" else positions)
+        scored = positions == "rotary" or (drawn["mixer"] != "self_attention" and positions in SCORED)
+        drawn["blocks"].update(heads=1, positions="none" if scored else positions)
     if "one_hot" in drawn:
         drawn["one_hot"] = drawn["stack"]["shared_state"] = False
     return drawn

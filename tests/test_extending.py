@@ -24,6 +24,7 @@ import sequencing.layers
 import sequencing.model
 import sequencing.positions
 import sequencing.residuals
+import sequencing.self_attention
 import sequencing.self_attention_decoder
 import sequencing_np
 import sequencing_np.attention
@@ -36,6 +37,7 @@ import sequencing_np.layers
 import sequencing_np.model
 import sequencing_np.positions
 import sequencing_np.residuals
+import sequencing_np.self_attention
 import sequencing_np.self_attention_decoder
 from pages import DOCS, fences, run_page
 from sequencing.__main__ import main
@@ -83,6 +85,8 @@ PLACES = {
     "fixed vector's cell": Place("cells", "CELLS", "lstm", {"decoder": {
         "type": "fixed_vector", "stack": {"cell": "own", "size": 5}}}),
     "mixer": Place("self_attention_decoder", "MIXERS", "gru", {"decoder": {**BLOCKS, "mixer": "own"}}),
+    "encoder's mixer": Place("self_attention", "ENCODER_MIXERS", "light_convolution", {
+        "encoder": {**BLOCKS, "mixer": "own"}}),
     "bridge": Place("bridge", "BRIDGES", "projection", {"decoder": {"bridge": "own"}}),
     "readout": Place("head", "READOUTS", "luong", {"decoder": {"readout": "own"}}),
     "head": Place("head", "HEADS", "tanh", {"decoder": {"head": "own"}}),
@@ -236,6 +240,7 @@ TABLES = {
     "READERS": "composed", "CELLS": "cells", "COMBINERS": "residuals", "BRIDGES": "bridge",
     "READOUTS": "head", "HEADS": "head",
     "POSITIONS": "positions", "NORMS": "layers", "ACTIVATIONS": "layers", "MIXERS": "self_attention_decoder",
+    "ENCODER_MIXERS": "self_attention",
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ all matrices of layer l by sqrt(l) (Zhang et al. 2019, equation 8: depth-scaled)
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,10 +18,12 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from sequencing.layers import ACTIVATIONS, NORMS, Dropout, Linear, LookUpOp, masked_mean, short, softmax, unseen, wide
+from sequencing.light_convolution import DynamicWeights, FixedWeights, LightConvolution
 from sequencing.positions import POSITIONS
+from sequencing_np.blocks import BlocksConfig, Scope
 from sequencing_np.growing import Growing
 from sequencing_np.positions import PositionSizes
-from sequencing_np.self_attention import BlocksConfig, Scope, SelfAttentionEncoderConfig
+from sequencing_np.self_attention import SelfAttentionEncoderConfig
 from sequencing_np.state import Memory, MemorySizes
 
 
@@ -119,6 +122,13 @@ def visible(scope: Scope, count: int, query: Tensor) -> Tensor | None:  # N, (R,
     return seen if bias is None else bias.to(query.dtype).masked_fill(~seen, -torch.inf)
 
 
+ENCODER_MIXERS: dict[str, Any] = {
+    "self_attention": SelfAttention,
+    "light_convolution": partial(LightConvolution, weights_type=FixedWeights),
+    "dynamic_convolution": partial(LightConvolution, weights_type=DynamicWeights),
+}
+
+
 class FeedForward(nn.Module):
     """Two maps with an activation between them: Vaswani et al. 2017, section 3.3; gated: Shazeer 2020, equation 6."""
 
@@ -155,12 +165,12 @@ class Residual(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Self-attention, then the feed-forward layer."""
+    """Self-attention or what stands in its place, then the feed-forward layer."""
 
-    def __init__(self, config: BlocksConfig, width: int) -> None:
+    def __init__(self, config: BlocksConfig, width: int, mixer_type: Any) -> None:
         super().__init__()
         self.residual = Residual(config)
-        self.mixer, self.mixer_norm = SelfAttention(config, width), NORMS[config.norm](width)
+        self.mixer, self.mixer_norm = mixer_type(config, width), NORMS[config.norm](width)
         self.feed_forward, self.feed_forward_norm = FeedForward(config, width), NORMS[config.norm](width)
 
     def writers(self) -> list[Tensor]:
@@ -196,7 +206,7 @@ class SelfAttentionEncoder(nn.Module):
         self.embedding: Any = embedding  # None: an encoder inside another one is given vectors
         self.positions = POSITIONS[own.positions](PositionSizes(width, own.heads, own.max_positions, False))
         self.dropout = Dropout(own.dropout)
-        self.blocks = nn.ModuleList(EncoderBlock(own, width) for _ in range(own.layers))
+        self.blocks = nn.ModuleList(EncoderBlock(own, width, ENCODER_MIXERS[config.mixer]) for _ in range(own.layers))
         scale_by_depth(self.blocks, own.pre_norm)
         self.norm = NORMS[own.norm](width) if own.pre_norm else None
         self.key = Linear(width, config.attention_key_size) if config.attention_key_size else None

@@ -1,7 +1,7 @@
 """The self-attention decoder, in PyTorch. Twin of `sequencing_np.self_attention_decoder`.
 
-Its blocks mix what was said so far (by self-attention, or by a recurrent cell, which needs no growing cache), look at
-the memory, and think. Any attention serves for the look. It does not know who chose the tokens.
+Its blocks mix what was said so far (by self-attention, or by a convolution or a recurrent cell, whose caches do not
+grow), look at the memory, and think. Any attention serves for the look. It does not know who chose the tokens.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from sequencing.cells import CELLS
 from sequencing.head import Copy, Speaking, make_head
 from sequencing.layers import NORMS, Dropout, Linear, LookUpOp, short
 from sequencing.positions import POSITIONS
-from sequencing.self_attention import FeedForward, Residual, SelfAttention, scale_by_depth
+from sequencing.self_attention import ENCODER_MIXERS, FeedForward, Residual, scale_by_depth
 from sequencing_np.attention import Past
+from sequencing_np.blocks import BlocksConfig, Scope
 from sequencing_np.head import Heard
 from sequencing_np.positions import PositionSizes
-from sequencing_np.self_attention import BlocksConfig, Scope
 from sequencing_np.self_attention_decoder import SelfAttentionDecoderConfig, Spoken, cut, cuttable
 from sequencing_np.state import Memory, MemorySizes, State
 
@@ -46,7 +46,7 @@ class RecurrentMixer(nn.Module):
 
 
 MIXERS: dict[str, Any] = {
-    "self_attention": SelfAttention,
+    **ENCODER_MIXERS,
     **{name: partial(RecurrentMixer, cell_type=kind) for name, kind in CELLS.items()},
 }
 

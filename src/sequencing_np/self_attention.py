@@ -7,59 +7,20 @@ after it: pre-norm, RMSNorm, gated feed-forward layers, relative and rotary posi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 
+from sequencing_np.blocks import BlocksConfig, Scope
 from sequencing_np.config import choose, require
 from sequencing_np.growing import Growing
 from sequencing_np.layers import ACTIVATIONS, NORMS, Linear, LookUpOp, key_map, masked_mean, masked_softmax, softmax
+from sequencing_np.light_convolution import DynamicWeights, FixedWeights, LightConvolution
 from sequencing_np.positions import POSITIONS, PositionSizes
-from sequencing_np.state import Array, Memory, MemorySizes
+from sequencing_np.state import Memory, MemorySizes
 
 Weights = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class BlocksConfig:
-    """A stack of self-attention blocks; its width is the embedding's."""
-
-    layers: int = 3
-    heads: int = 4
-    key_value_heads: int = 0  # heads of keys and values (Ainslie et al. 2023); 0: as many as heads; 1: all share one
-    feed_forward_size: int = 1024
-    activation: str = "relu"  # a row of ACTIVATIONS
-    gated: bool = False  # Shazeer 2020: with sigmoid GLU, with gelu GEGLU, with silu SwiGLU
-    norm: str = "layer_norm"  # a row of NORMS
-    pre_norm: bool = True  # norms before the sublayers and one at the end; false: after each sum, as first published
-    query_key_norm: bool = (
-        False  # RMSNorm on each head's queries and keys (Henry et al. 2020, as in Dehghani et al. 2023)
-    )
-    positions: str = "sinusoidal"  # a row of POSITIONS
-    max_positions: int = 1024  # learned positions that are told apart
-    dropout: float = 0.1  # of what enters the stack and of each sublayer's output
-    attention_dropout: float = 0.0  # of the weights of self-attention
-    activation_dropout: float = 0.0  # inside the feed-forward layer
-    layer_drop: float = 0.0  # share of whole layers skipped while training (Fan et al. 2020)
-
-    def __post_init__(self) -> None:
-        for name, table in (("activation", ACTIVATIONS), ("norm", NORMS), ("positions", POSITIONS)):
-            choose(table, getattr(self, name), name)
-        for name in ("layers", "heads", "feed_forward_size", "max_positions"):
-            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
-        for name in ("dropout", "attention_dropout", "activation_dropout", "layer_drop"):
-            require(0 <= getattr(self, name) < 1, f"{name} {getattr(self, name)}: must be from 0 to below 1")
-        shared = self.key_value_heads or self.heads
-        fits = shared >= 1 and self.heads % shared == 0
-        require(fits, f"key_value_heads {self.key_value_heads}: must divide the {self.heads} heads; 0 is one for each")
-
-    def head_size(self, width: int, place: str) -> int:
-        """The width of one head; ConfigError where the stack's width does not divide, or not into pairs."""
-        unit = self.heads * (2 if self.positions == "rotary" else 1)
-        advice = f"set {place}.embedding_size = {width + -width % unit}"
-        kind = "heads, each of pairs for rotary positions" if self.positions == "rotary" else "heads"
-        require(width % unit == 0, f"embedding_size {width} does not divide into {self.heads} {kind}; {advice}")
-        return width // self.heads
 
 
 @dataclass(frozen=True)
@@ -70,20 +31,18 @@ class SelfAttentionEncoderConfig:
     embedding_size: int = 256
     embedding_dropout: float = 0.0
     blocks: BlocksConfig = field(default_factory=BlocksConfig)
+    mixer: str = "self_attention"  # a row of ENCODER_MIXERS: what the blocks know of the other words
     attention_key_size: int = 0  # width of the projected keys; 0: the keys are the outputs
 
     def __post_init__(self) -> None:
         require(self.embedding_size >= 1, f"embedding_size {self.embedding_size}: must be 1 or more")
         require(self.attention_key_size >= 0, f"attention_key_size {self.attention_key_size}: must be 0 or more")
         require(0 <= self.embedding_dropout < 1, f"embedding_dropout {self.embedding_dropout}: from 0 to below 1")
-
-
-class Scope(NamedTuple):
-    """What self-attention is told of the tokens it is given."""
-
-    scheme: Any  # a row of POSITIONS, built
-    positions: Array  # (1, T) where the tokens stand
-    mask: Array | None  # (B, N) true on real tokens; None: each token sees those before it and itself
+        choose(ENCODER_MIXERS, self.mixer, "mixer")
+        self.blocks.require_order(self.mixer, "encoder")
+        kernel = self.blocks.kernel
+        advice = f"must be odd, as many words on the left as on the right; set encoder.blocks.kernel = {kernel + 1}"
+        require(self.mixer == "self_attention" or kernel % 2 == 1, f"kernel {kernel}: {advice}")
 
 
 def make_norm(config: BlocksConfig, width: int, weights: Weights) -> Any:
@@ -158,6 +117,13 @@ def laid(words: np.ndarray, rows: np.ndarray | None, more: np.ndarray) -> np.nda
     return np.concatenate((words if rows is None else words.take(rows, axis=0), more), axis=2)
 
 
+ENCODER_MIXERS: dict[str, Any] = {
+    "self_attention": SelfAttention,
+    "light_convolution": partial(LightConvolution, weights_type=FixedWeights),
+    "dynamic_convolution": partial(LightConvolution, weights_type=DynamicWeights),
+}
+
+
 class FeedForward:
     """Two maps with an activation between them: Vaswani et al. 2017, section 3.3; gated: Shazeer 2020, equation 6."""
 
@@ -189,12 +155,13 @@ class Residual:
 
 
 class EncoderBlock:
-    """Self-attention, then the feed-forward layer."""
+    """Self-attention or what stands in its place, then the feed-forward layer."""
 
     def __init__(
         self,
         config: BlocksConfig,
         width: int,
+        mixer_type: Any,
         *,
         mixer: Weights,
         mixer_norm: Weights,
@@ -202,7 +169,7 @@ class EncoderBlock:
         feed_forward_norm: Weights,
     ) -> None:
         self.residual = Residual(config)
-        self.mixer, self.feed_forward = SelfAttention(config, width, **mixer), FeedForward(config, **feed_forward)
+        self.mixer, self.feed_forward = mixer_type(config, width, **mixer), FeedForward(config, **feed_forward)
         self.mixer_norm = make_norm(config, width, mixer_norm)
         self.feed_forward_norm = make_norm(config, width, feed_forward_norm)
 
@@ -236,7 +203,8 @@ class SelfAttentionEncoder:
         self.positions = POSITIONS[own.positions](
             PositionSizes(width, own.heads, own.max_positions, False), **(positions or {})
         )
-        self.blocks = [EncoderBlock(own, width, **weights) for weights in blocks]
+        kind = ENCODER_MIXERS[config.mixer]
+        self.blocks = [EncoderBlock(own, width, kind, **weights) for weights in blocks]
         self.norm = make_norm(own, width, norm) if norm is not None else None
         self.key = key_map(config.attention_key_size, key)
 

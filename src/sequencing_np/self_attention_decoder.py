@@ -1,7 +1,7 @@
 """The self-attention decoder, in NumPy. Twin of `sequencing.self_attention_decoder`.
 
-Its blocks mix what was said so far (by self-attention, or by a recurrent cell, which needs no growing cache), look at
-the memory, and think. Any attention serves for the look. It does not know who chose the tokens.
+Its blocks mix what was said so far (by self-attention, or by a convolution or a recurrent cell, whose caches do not
+grow), look at the memory, and think. Any attention serves for the look. It does not know who chose the tokens.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import numpy as np
 
 from sequencing_np.arrays import Arrays, NumpyArrays
 from sequencing_np.attention import ATTENTIONS, AttentionConfig, Past, look
+from sequencing_np.blocks import BlocksConfig, Scope
 from sequencing_np.cells import CELLS
 from sequencing_np.config import choose, require
 from sequencing_np.head import HEADS, Heard, Speaking, make_copy, make_head
 from sequencing_np.layers import Linear, LookUpOp
-from sequencing_np.positions import POSITIONS, SCORED, PositionSizes
-from sequencing_np.self_attention import BlocksConfig, FeedForward, Residual, Scope, SelfAttention, make_norm
+from sequencing_np.positions import POSITIONS, PositionSizes
+from sequencing_np.self_attention import ENCODER_MIXERS, FeedForward, Residual, make_norm
 from sequencing_np.state import Array, Memory, MemorySizes, State
 
 Weights = dict[str, Any]
@@ -46,11 +47,7 @@ class SelfAttentionDecoderConfig:
         for name in ("embedding_size", "head_size"):
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
         require(0 <= self.embedding_dropout < 1, f"embedding_dropout {self.embedding_dropout}: from 0 to below 1")
-        require(
-            self.mixer == "self_attention" or self.blocks.positions not in SCORED,
-            f"positions {self.blocks.positions!r} act on the scores of self-attention, and mixer {self.mixer!r} has "
-            "none; set decoder.blocks.positions = none",
-        )
+        self.blocks.require_order(self.mixer, "decoder")
 
 
 class RecurrentMixer:
@@ -67,7 +64,7 @@ class RecurrentMixer:
 
 
 MIXERS: dict[str, Any] = {
-    "self_attention": SelfAttention,
+    **ENCODER_MIXERS,
     **{name: partial(RecurrentMixer, cell_type=kind) for name, kind in CELLS.items()},
 }
 
