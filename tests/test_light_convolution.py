@@ -115,3 +115,17 @@ def test_mistakes(settings: dict[str, Any], word: str) -> None:
     values = {"source_size": 9, "target_size": 9, "encoder": {"type": "self_attention", **settings}}
     with pytest.raises(ConfigError, match=word):
         model_config(values, Origin("test"))
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("FixedWeights", (8, 15)), ("DynamicWeights", (8 * 15, 64))])
+def test_how_it_begins(kind: str, shape: tuple[int, int]) -> None:
+    """Glorot and Bengio 2010, equation 16: uniform up to sqrt(6 / (in + out)), each half of what is gated by itself."""
+    torch.manual_seed(5)
+    native = upper.LightConvolution(BlocksConfig(heads=8, kernel=15), 64, weights_type=getattr(upper, kind))
+    scores = native.state_dict()["weights.scores" if kind == "FixedWeights" else "weights.scores.weight"]
+    assert scores.shape == shape
+    for matrix in (*native.input.weight.chunk(2), native.output.weight, scores):
+        limit = (6 / sum(matrix.shape)) ** 0.5
+        assert 0.9 * limit < matrix.abs().max() <= limit
+        assert abs(float(matrix.std()) / (limit / 3**0.5) - 1) < 0.15
+    assert not native.input.bias.any() and not native.output.bias.any()
