@@ -124,7 +124,8 @@ def test_how_it_begins(kind: str, shape: tuple[int, int]) -> None:
     native = upper.LightConvolution(BlocksConfig(heads=8, kernel=15), 64, weights_type=getattr(upper, kind))
     scores = native.state_dict()["weights.scores" if kind == "FixedWeights" else "weights.scores.weight"]
     assert scores.shape == shape
-    for matrix in (*native.input.weight.chunk(2), native.output.weight, scores):
+    for each in (*native.input.weight.chunk(2), native.output.weight, scores):
+        matrix = each.detach()
         limit = (6 / sum(matrix.shape)) ** 0.5
         assert 0.9 * limit < matrix.abs().max() <= limit
         assert abs(float(matrix.std()) / (limit / 3**0.5) - 1) < 0.15
