@@ -36,7 +36,8 @@ class Row(NamedTuple):
     batch: int = 0  # sentences at once
     tokens: int = 0  # or so many padded source tokens times hypotheses
     precision: str = "float32"
-    processes: int = 1  # each with its share of two threads
+    processes: int = 1
+    threads: int = 2  # of all processes together
     sentences: int = 1000  # of the test
     student: bool = False  # answered by --student
     shortlist: bool = False  # among the tokens of its shortlist
@@ -46,7 +47,9 @@ class Row(NamedTuple):
         """As it stands in the table."""
         search = "greedy" if self.beam == 1 else f"beam {self.beam}"
         size = f"{self.tokens} tokens" if self.tokens else f"batch {self.batch}"
-        split = f"{self.processes} x {2 // self.processes}" if self.who != "NumPy" else f"{self.processes} x 1"
+        split = (
+            f"{self.processes} x {self.threads // self.processes}" if self.who != "NumPy" else f"{self.processes} x 1"
+        )
         model = f"{', student' * self.student}{', shortlist' * self.shortlist}"
         return f"{search}, {size}, {self.who}, {self.precision}, {split}{model}"
 
@@ -85,6 +88,9 @@ SIZES = [
     Row(who, 1, batch=batch, sentences=count)
     for batch, count in ((1, 100), (32, 1000), (160, 1000))
     for who in ("NumPy", "PyTorch", "CTranslate2", "Hugging Face")
+] + [  # two threads may be slower than one
+    Row("CTranslate2", 1, batch=batch, sentences=count, threads=1)
+    for batch, count in ((1, 100), (32, 1000), (160, 1000))
 ]
 FIRST = """
 import time; begin = time.perf_counter()

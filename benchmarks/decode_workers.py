@@ -41,7 +41,7 @@ def ours(folder: Path, row: dict[str, Any]) -> Run:
     else:
         from sequencing.loading import load_translator
 
-        threads = 2 // row["processes"]
+        threads = row["threads"] // row["processes"]
         load = partial(loaded, load_translator, str(folder), row["precision"], threads)
     translator = load()
     if row["processes"] > 1:
@@ -201,7 +201,7 @@ def ctranslate2(folder: Path, row: dict[str, Any]) -> Run:
         spec.optimize()
         spec.save(name)
         processes = row["processes"]
-        threads = {"inter_threads": processes, "intra_threads": THREADS // processes}
+        threads = {"inter_threads": processes, "intra_threads": row["threads"] // processes}
         translator = peer.Translator(name, device="cpu", compute_type=row["precision"], **threads)
 
     def run(sources: Ids, row: dict[str, Any]) -> Ids:
@@ -309,7 +309,7 @@ def main() -> None:
     runs: dict[tuple[Any, ...], Run] = {}
     for line in sys.stdin:
         row = json.loads(line)
-        kind = tuple(row[name] for name in ("who", "precision", "processes"))
+        kind = tuple(row[name] for name in ("who", "precision", "processes", "threads"))
         own = sources[:: -(-len(sources) // row["sentences"])]
         if kind not in runs:
             runs[kind] = WORKERS[row["who"]](folder, row)
