@@ -47,9 +47,8 @@ class Row(NamedTuple):
         """As it stands in the table."""
         search = "greedy" if self.beam == 1 else f"beam {self.beam}"
         size = f"{self.tokens} tokens" if self.tokens else f"batch {self.batch}"
-        split = (
-            f"{self.processes} x {self.threads // self.processes}" if self.who != "NumPy" else f"{self.processes} x 1"
-        )
+        each = self.threads // self.processes if self.who != "NumPy" else 1
+        split = f"{self.processes} x {each}"
         model = f"{', student' * self.student}{', shortlist' * self.shortlist}"
         return f"{search}, {size}, {self.who}, {self.precision}, {split}{model}"
 
@@ -84,13 +83,13 @@ PEERS = [
     Row("Hugging Face", 1, batch=128),
     *(Row("JoeyNMT", beam, batch=size) for beam, size in ((5, 32), (5, 128), (1, 128))),
 ]
+COUNTS = ((1, 100), (32, 1000), (160, 1000))  # sentences at once, and of the test
 SIZES = [
     Row(who, 1, batch=batch, sentences=count)
-    for batch, count in ((1, 100), (32, 1000), (160, 1000))
+    for batch, count in COUNTS
     for who in ("NumPy", "PyTorch", "CTranslate2", "Hugging Face")
 ] + [  # two threads may be slower than one
-    Row("CTranslate2", 1, batch=batch, sentences=count, threads=1)
-    for batch, count in ((1, 100), (32, 1000), (160, 1000))
+    Row("CTranslate2", 1, batch=batch, sentences=count, threads=1) for batch, count in COUNTS
 ]
 FIRST = """
 import time; begin = time.perf_counter()

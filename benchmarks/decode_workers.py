@@ -9,7 +9,6 @@ sines and cosines alternate, has all widths in another order.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 import time
@@ -21,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 Ids = list[list[int]]
 Run = Callable[[Ids, dict[str, Any]], Ids]

@@ -160,6 +160,8 @@ def draw_reader(rows: dict[str, str], sizes: Sizes, chance: random.Random) -> di
     drawn = {**draw(CONFIGS["encoder"][row], rows, sizes, chance), "type": row}
     if "blocks" in drawn:
         positions = drawn["blocks"]["positions"]
+        if drawn["blocks"]["query_key_norm"]:  # convolutions have no queries and keys
+            drawn["mixer"] = "self_attention"
         scored = positions == "rotary" or (drawn["mixer"] != "self_attention" and positions in SCORED)
         drawn["blocks"].update(heads=1, positions="none" if scored else positions)
     if "one_hot" in drawn:

@@ -262,14 +262,14 @@ def test_every_weight_learns() -> None:
     (In each single one there may be parts that it does not need, such as keys where an attention reads the summary.)
     One weight of the published formulas never does, the bias of keys that are multiplied with the query and then go
     through a softmax: it adds the same to every score. Where the parts of a composed encoder say keys, theirs are such.
-    What one or two architectures have in a part, and do not need there, must learn in an encoder that is no part.
+    What one architecture alone has in a part, and does not need there, must learn in an encoder that is no part.
     """
     largest: dict[str, list[float]] = {}
     for index in range(len(GRID)):
         for kind, slope in slopes(index).items():
             largest.setdefault(kind, []).append(slope)
     whole = {kind: kind.replace(part_of(kind), "encoder.") if part_of(kind) else kind for kind in largest}
-    alone = {kind for kind, found in largest.items() if len(found) <= 2 and max(largest.get(whole[kind], [0])) > LEAST}
+    alone = {kind for kind, found in largest.items() if len(found) == 1 and max(largest.get(whole[kind], [0])) > LEAST}
     keys = r"attention\..*key\.bias of multi_head$|^encoder\.(reader|words|characters|encoders\.#)\.key\.bias$"
     dead = {kind for kind, found in largest.items() if max(found) < LEAST and not re.search(keys, kind)}
     assert dead - alone == set()

@@ -64,7 +64,8 @@ class LightConvolution(nn.Module):
         x, left = glu(self.input(x), dim=2), self.kernel - 1
         if scope.mask is not None:
             x, left = x * scope.mask[..., None].to(x.dtype), self.kernel // 2
-        around = torch.cat([cache[0][:, :left].to(x.dtype), x, cache[0][:, left:].to(x.dtype)], dim=1)
+        before = cache[0].to(x.dtype)
+        around = torch.cat([before[:, :left], x, before[:, left:]], dim=1)
         parts = around.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (R, H, T + K - 1, D/H)
         mixed = (banded(self.dropout(self.weights(x)).to(x.dtype)) @ parts).transpose(1, 2).flatten(2)
         return self.output(mixed), (around[:, x.shape[1] :],)
