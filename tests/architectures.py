@@ -149,6 +149,8 @@ def draw(cls: Any, rows: dict[str, str], sizes: Sizes, chance: random.Random) ->
             drawn[name] = chance.choice([0.0, 0.3])  # nothing of it may be seen when a model runs
     if "heads" in drawn and "size" in drawn:
         drawn["size"] *= drawn["heads"]
+    if drawn.get("mixer", "self_attention") != "self_attention":  # nothing else has queries and keys
+        drawn["blocks"].update(query_key_norm=False, key_value_heads=0)
     for part in [drawn["characters"]] if "characters" in drawn else drawn.get("encoders", []):
         part["embedding_size"] = drawn["embedding_size"]
     return drawn
@@ -160,8 +162,6 @@ def draw_reader(rows: dict[str, str], sizes: Sizes, chance: random.Random) -> di
     drawn = {**draw(CONFIGS["encoder"][row], rows, sizes, chance), "type": row}
     if "blocks" in drawn:
         positions = drawn["blocks"]["positions"]
-        if drawn["blocks"]["query_key_norm"]:  # convolutions have no queries and keys
-            drawn["mixer"] = "self_attention"
         scored = positions == "rotary" or (drawn["mixer"] != "self_attention" and positions in SCORED)
         drawn["blocks"].update(heads=1, positions="none" if scored else positions)
     if "one_hot" in drawn:

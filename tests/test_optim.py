@@ -168,7 +168,28 @@ def sgd_by_hand(weight: Any, gradients: Any, config: TrainConfig, decay: float, 
     return weight
 
 
-BY_HAND = {"adam": (adam_by_hand, True), "adamw": (adam_by_hand, False), "sgd": (sgd_by_hand, True)}
+def muon_by_hand(weight: Any, gradients: Any, config: TrainConfig, decay: float, coupled: bool) -> Any:
+    """Five rounds of the quintic on the singular values, by their decomposition; vectors as with AdamW."""
+    if weight.dim() < 2:
+        return adam_by_hand(weight, gradients, config, decay, coupled)
+    momentum = torch.zeros_like(weight)
+    for gradient in gradients:
+        momentum = 0.95 * momentum + 0.05 * gradient
+        left, values, right = torch.linalg.svd(0.05 * gradient + 0.95 * momentum, full_matrices=False)
+        values = values / values.pow(2).sum().sqrt()
+        for _ in range(5):
+            values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+        step = 0.2 * max(weight.shape) ** 0.5 * left @ values.diag() @ right
+        weight = weight * (1 - config.learning_rate * decay) - config.learning_rate * step
+    return weight
+
+
+BY_HAND = {
+    "adam": (adam_by_hand, True),
+    "adamw": (adam_by_hand, False),
+    "muon": (muon_by_hand, False),
+    "sgd": (sgd_by_hand, True),
+}
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -256,11 +256,14 @@ def test_initialisation(pre_norm: bool) -> None:
         ("encoder.blocks.layers=0", "1 or more"),
         ("encoder.blocks.layer_drop=1.0", "below 1"),
         ("decoder.mixer=gr", "did you mean 'gru'"),
+        ("decoder.mixer=gru decoder.blocks.positions=alibi", "set decoder.blocks.positions = none"),
+        ("decoder.mixer=gru decoder.blocks.query_key_norm=true", "set decoder.blocks.query_key_norm = false"),
+        ("encoder.mixer=light_convolution encoder.blocks.key_value_heads=1", "set encoder.blocks.key_value_heads = 0"),
     ],
 )
 def test_mistakes(setting: str, word: str) -> None:
     with pytest.raises(ConfigError, match=word):
-        models(None, setting)
+        models(None, *setting.split())
 
 
 def test_rotary_heads_are_pairs() -> None:

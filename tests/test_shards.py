@@ -119,5 +119,6 @@ def refused(folder: Path, *settings: str) -> str:
 
 def test_what_does_not_go_with_it(tmp_path: Path) -> None:
     assert "set train.compile = false" in refused(tmp_path / "compiled", "train.compile=true")
+    assert "take 'adamw'" in refused(tmp_path / "turned", "train.optimizer=muon")
     assert "set train.same_bits = false" in refused(tmp_path, "train.same_bits=true")
     assert "'reinforce' is not kept in parts" in refused(tmp_path, "train.objective.type=reinforce")

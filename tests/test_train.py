@@ -347,6 +347,7 @@ def test_in_parts_is_at_once(at_once: Path, stops: tuple[int, ...], tmp_path: Pa
     [
         [],
         ["train.optimizer=sgd", "train.momentum=0.9"],
+        ["train.optimizer=muon", "train.weight_decay=0.1"],
         ["model.decoder.input_feeding=true"],
         ["train.r_drop=5", "model.decoder.readout_dropout=0.2", "train.teacher.rate=0.6", "train.teacher.draw=true"],
     ],

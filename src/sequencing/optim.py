@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from sequencing.muon import muon
 from sequencing.train_config import SamplingConfig, ScheduleConfig, TrainConfig
 from sequencing_np.config import choose, require
 
@@ -40,6 +41,7 @@ def sgd(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
 OPTIMIZERS: dict[str, Callable[[nn.Module, TrainConfig], torch.optim.Optimizer]] = {
     "adam": adam,
     "adamw": adamw,
+    "muon": muon,
     "sgd": sgd,
 }
 

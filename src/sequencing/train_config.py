@@ -159,7 +159,7 @@ class TrainConfig:
     epochs: int = 0  # passes over the data; 0: no limit
     minutes: float = 0.0  # of training, validation included; 0: no limit
     patience: int = 0  # validations without a better score before it stops; 0: never
-    optimizer: str = "adam"  # a row of OPTIMIZERS
+    optimizer: str = "adam"  # a row of OPTIMIZERS in `sequencing.optim`: adam, adamw, muon, sgd
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     betas: tuple[float, ...] = (0.9, 0.98)

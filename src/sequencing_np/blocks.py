@@ -53,13 +53,20 @@ class BlocksConfig:
         require(width % unit == 0, f"embedding_size {width} does not divide into {self.heads} {kind}; {advice}")
         return width // self.heads
 
-    def require_order(self, mixer: str, place: str) -> None:
-        """ConfigError where the positions act on scores, and what mixes the words has none."""
-        require(
-            mixer == "self_attention" or self.positions not in SCORED,
-            f"positions {self.positions!r} act on the scores of self-attention, and mixer {mixer!r} has none; "
-            f"set {place}.blocks.positions = none",
-        )
+    def require_attention(self, mixer: str, place: str) -> None:
+        """ConfigError where a setting is of self-attention's scores or heads, and what mixes the words has none."""
+        if mixer == "self_attention":
+            return
+        for name, is_set, off in (
+            ("positions", self.positions in SCORED, "none"),
+            ("query_key_norm", self.query_key_norm, "false"),
+            ("key_value_heads", self.key_value_heads > 0, "0"),
+        ):
+            require(
+                not is_set,
+                f"{name} = {getattr(self, name)!r} is a setting of self-attention, which mixer {mixer!r} takes the "
+                f"place of; set {place}.blocks.{name} = {off}",
+            )
 
 
 class Scope(NamedTuple):

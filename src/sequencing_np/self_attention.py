@@ -39,7 +39,7 @@ class SelfAttentionEncoderConfig:
         require(self.attention_key_size >= 0, f"attention_key_size {self.attention_key_size}: must be 0 or more")
         require(0 <= self.embedding_dropout < 1, f"embedding_dropout {self.embedding_dropout}: from 0 to below 1")
         choose(ENCODER_MIXERS, self.mixer, "mixer")
-        self.blocks.require_order(self.mixer, "encoder")
+        self.blocks.require_attention(self.mixer, "encoder")
         kernel = self.blocks.kernel
         advice = f"must be odd, as many words on the left as on the right; set encoder.blocks.kernel = {kernel + 1}"
         require(self.mixer == "self_attention" or kernel % 2 == 1, f"kernel {kernel}: {advice}")

@@ -47,7 +47,7 @@ class SelfAttentionDecoderConfig:
         for name in ("embedding_size", "head_size"):
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)}: must be 1 or more")
         require(0 <= self.embedding_dropout < 1, f"embedding_dropout {self.embedding_dropout}: from 0 to below 1")
-        self.blocks.require_order(self.mixer, "decoder")
+        self.blocks.require_attention(self.mixer, "decoder")
 
 
 class RecurrentMixer:

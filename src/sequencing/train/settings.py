@@ -96,6 +96,10 @@ def check_shard(train: TrainConfig) -> None:
             "train.shard = true adds gradients where they are kept, in an order that depends on the number of ranks; "
             "set train.same_bits = false"
         )
+    if train.shard and train.optimizer == "muon":
+        raise ConfigError(
+            "train.shard = true keeps parts of matrices, and train.optimizer = 'muon' turns whole ones; take 'adamw'"
+        )
     if train.shard and train.compile:
         raise ConfigError(
             "train.shard = true gathers a layer's weights when it is called, and compiled blocks were not tried with "
