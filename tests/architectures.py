@@ -149,10 +149,15 @@ def draw(cls: Any, rows: dict[str, str], sizes: Sizes, chance: random.Random) ->
             drawn[name] = chance.choice([0.0, 0.3])  # nothing of it may be seen when a model runs
     if "heads" in drawn and "size" in drawn:
         drawn["size"] *= drawn["heads"]
-    if drawn.get("mixer", "self_attention") != "self_attention":  # nothing else has queries and keys
-        drawn["blocks"].update(query_key_norm=False, key_value_heads=0)
     for part in [drawn["characters"]] if "characters" in drawn else drawn.get("encoders", []):
         part["embedding_size"] = drawn["embedding_size"]
+    return drawn
+
+
+def without_scores(drawn: dict[str, Any]) -> dict[str, Any]:
+    """A part without settings of self-attention, where it has something else in its place."""
+    if drawn.get("mixer", "self_attention") != "self_attention":
+        drawn["blocks"].update(query_key_norm=False, key_value_heads=0)
     return drawn
 
 
@@ -162,11 +167,13 @@ def draw_reader(rows: dict[str, str], sizes: Sizes, chance: random.Random) -> di
     drawn = {**draw(CONFIGS["encoder"][row], rows, sizes, chance), "type": row}
     if "blocks" in drawn:
         positions = drawn["blocks"]["positions"]
+        if drawn["blocks"]["query_key_norm"]:  # in too few readers otherwise
+            drawn["mixer"] = "self_attention"
         scored = positions == "rotary" or (drawn["mixer"] != "self_attention" and positions in SCORED)
         drawn["blocks"].update(heads=1, positions="none" if scored else positions)
     if "one_hot" in drawn:
         drawn["one_hot"] = drawn["stack"]["shared_state"] = False
-    return drawn
+    return without_scores(drawn)
 
 
 @functools.cache
@@ -178,7 +185,7 @@ def architecture(index: int) -> ModelConfig:
     values: dict[str, Any] = {"share_embeddings": chance.random() < 0.3, "source_size": 19, "target_size": 23}
     for part, row in (("encoder", encoder), ("decoder", decoder)):
         rows = turns(index, part)
-        values[part] = {**draw(CONFIGS[part][row], rows, sizes, chance), "type": row}
+        values[part] = {**without_scores(draw(CONFIGS[part][row], rows, sizes, chance)), "type": row}
     if "attention" in values["decoder"]:
         values["decoder"]["attention"]["type"] = attention
     if values["share_embeddings"]:
