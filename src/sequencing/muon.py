@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sequencing.cnn import Convolution
-from sequencing.layers import LookUpOp
 from sequencing.precision import PRECISIONS, chosen
 from sequencing.train_config import TrainConfig
 
@@ -78,19 +76,14 @@ class Muon(torch.optim.AdamW):
 
 
 def inner_matrices(model: nn.Module) -> set[nn.Parameter]:
-    """Those of linear maps, cells and convolutions, without the tables of words and the last one of a head."""
-    outer = {
-        parameter
-        for name, module in model.named_modules()
-        if isinstance(module, LookUpOp) or f".{name}".endswith(".head.output")
-        for parameter in module.parameters()
-    }
-    return {
-        parameter
-        for module in model.modules()
-        for name, parameter in module.named_parameters(recurse=False)
-        if parameter.dim() == 2 and (isinstance(module, nn.Linear | Convolution) or name.startswith("weight_"))
-    } - outer
+    """Those of linear maps, cells and convolutions, but the last one of a head, which may also be a table of words."""
+    found, last = set[nn.Parameter](), set[nn.Parameter]()
+    for place, module in model.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        mapped = isinstance(module, nn.Linear) or "bias" in own  # a table has none
+        inner = {each for name, each in own.items() if each.dim() == 2 and (mapped or name.startswith("weight_"))}
+        (last if f".{place}".endswith(".head.output") else found).update(inner)
+    return found - last
 
 
 def muon(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
