@@ -76,14 +76,15 @@ class NumpyArrays:
 
         `banned` holds ids, (N,), or says of each row which it may not say, (R, V) bool.
         """
-        total = log_sum_exp(logits)
         ids = top_ids(logits, k)
+        chosen = along(logits, ids)
+        total = log_sum_exp(logits, chosen[:, :1])
         if len(banned) and (banned.ndim == 2 or (ids[..., None] == banned).any()):
             logits = logits.copy()
             logits[banned if banned.ndim == 2 else (slice(None), banned)] = -np.inf
             ids = top_ids(logits, k)
-        chosen = along(logits, ids) - total[:, None]
-        return Best(chosen.astype(np.float64), ids)
+            chosen = along(logits, ids)
+        return Best((chosen - total[:, None]).astype(np.float64), ids)
 
     def log_prob(self, logits: np.ndarray, ids: np.ndarray) -> np.ndarray:  # (R, T, V), (R, T) -> (R, T)
         """The log-probability of the given ids."""
@@ -154,9 +155,12 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:  # (..., V) -> (..., V)
     return logits - log_sum_exp(logits)[..., None]
 
 
-def log_sum_exp(logits: np.ndarray) -> np.ndarray:  # (..., V) -> (...)
-    """log of the sum of exponentials over the last axis, safe against overflow; NaN where the largest is infinite."""
-    top = logits.max(axis=-1, keepdims=True)
+def log_sum_exp(logits: np.ndarray, top: np.ndarray | None = None) -> np.ndarray:  # (..., V), (..., 1) -> (...)
+    """log of the sum of exponentials over the last axis, safe against overflow; NaN where the largest is infinite.
+
+    `top` is the largest, where it is known.
+    """
+    top = logits.max(axis=-1, keepdims=True) if top is None else top
     with np.errstate(invalid="ignore"):
         return np.log(np.exp(logits - top).sum(axis=-1)) + top[..., 0]
 

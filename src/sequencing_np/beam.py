@@ -91,6 +91,7 @@ class BeamFeedBack:
         """The state before the first step, of all rows of `mask`."""
         count = len(self.mask)
         self.limit, self.least = self.limits.of(self.mask), self.limits.least_of(self.mask)
+        self.late = self.least.max(initial=0)  # from this step on all may end
         if self.rules:
             check_rules(self.rules, count)
             self.limit = np.maximum(self.limit, [rules.least + 1 for rules in self.rules])
@@ -152,9 +153,11 @@ class BeamFeedBack:
 
     def banned(self, size: int) -> np.ndarray:  # -> (N,) ids, or (R, V) bool
         """What may not come next."""
+        if not self.rules and len(self.steps) >= self.late:
+            return banned_ids(self.special, False, self.no_unknown)
         early = len(self.steps) < self.least[self.live]
-        if not self.rules and (early.all() or not early.any()):
-            return banned_ids(self.special, bool(early.all()), self.no_unknown)
+        if not self.rules and early.all():
+            return banned_ids(self.special, True, self.no_unknown)
         banned = banned_rows(self.special, size, np.repeat(early, self.scores.shape[1]), self.no_unknown)
         for rules, state, row in zip(self.row_rules(), self.states, banned, strict=True) if self.rules else ():
             rules.forbid(state, row)

@@ -156,6 +156,7 @@ class SampleFeedBack:
             self.forced[row, : len(words)] = words
         self.limit = np.maximum(self.limits.of(mask), (self.forced >= 0).sum(axis=1) + 1)
         self.least = self.limits.least_of(mask)
+        self.late = self.least.max(initial=0)  # from this step on all may end
         if self.rules:
             check_rules(self.rules, len(mask))
             self.limit = np.maximum(self.limit, [rules.least + 1 for rules in self.rules])
@@ -185,9 +186,11 @@ class SampleFeedBack:
 
     def banned(self, size: int) -> np.ndarray:  # -> (N,) ids, or (R, V) bool
         """What may not come next."""
+        if not self.rules and len(self.said) >= self.late:
+            return banned_ids(self.special, False, self.no_unknown)
         early = len(self.said) < self.least[self.live]
-        if not self.rules and (early.all() or not early.any()):
-            return banned_ids(self.special, bool(early.all()), self.no_unknown)
+        if not self.rules and early.all():
+            return banned_ids(self.special, True, self.no_unknown)
         banned = banned_rows(self.special, size, early, self.no_unknown)
         for row, sentence in enumerate(self.live) if self.rules else ():
             self.rules[sentence].forbid(self.states[sentence], banned[row])
