@@ -47,16 +47,20 @@ class Row(NamedTuple):
         """As it stands in the table."""
         search = "greedy" if self.beam == 1 else f"beam {self.beam}"
         size = f"{self.tokens} tokens" if self.tokens else f"batch {self.batch}"
-        each = self.threads // self.processes if self.who != "NumPy" else 1
-        split = f"{self.processes} x {each}"
+        split = f"{self.processes} x {self.threads // self.processes}"
         model = f"{', student' * self.student}{', shortlist' * self.shortlist}"
         return f"{search}, {size}, {self.who}, {self.precision}, {split}{model}"
 
+    @property
+    def place(self) -> tuple[str, bool, int]:
+        """Which process answers it; OpenBLAS is told its threads when one begins, and only NumPy has it multiply."""
+        return self.who, self.student, self.threads // self.processes if self.who == "NumPy" else 1
+
 
 OURS = [
-    Row(who, beam, tokens=tokens, precision=precision, processes=processes)
+    Row(who, beam, tokens=tokens, precision=precision, processes=processes, threads=threads or processes)
     for beam, tokens in ((5, 4096), (5, 16384), (1, 4096))
-    for who, precisions in (("PyTorch", ("float32", "bfloat16", "int8")), ("NumPy", ("float32",)))
+    for who, threads, precisions in (("PyTorch", 2, ("float32", "bfloat16", "int8")), ("NumPy", 0, ("float32",)))
     for precision in precisions
     for processes in (1, 2)
 ]
@@ -89,7 +93,7 @@ SIZES = [
     for batch, count in COUNTS
     for who in ("NumPy", "PyTorch", "CTranslate2", "Hugging Face")
 ] + [  # two threads may be slower than one
-    Row("CTranslate2", 1, batch=batch, sentences=count, threads=1) for batch, count in COUNTS
+    Row(who, 1, batch=batch, sentences=count, threads=1) for batch, count in COUNTS for who in ("NumPy", "CTranslate2")
 ]
 FIRST = """
 import time; begin = time.perf_counter()
@@ -102,8 +106,8 @@ translator.translate([{line!r}]); print(time.perf_counter() - begin)
 class Worker:
     """A process that answers rows."""
 
-    def __init__(self, python: str, who: str, folder: Path, ids: Path) -> None:
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "2"}
+    def __init__(self, python: str, who: str, folder: Path, ids: Path, threads: int) -> None:
+        environment = os.environ | {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": "2"}
         words = [python, str(HERE / "decode_workers.py"), who, str(folder), str(ids)]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(words, env=environment, **pipes)
@@ -182,12 +186,12 @@ def main() -> None:
         ids = Path(name) / "ids.json"
         ids.write_text(json.dumps([parts.source_vocab.encode(source) for source, _ in pairs]))
         workers = {
-            (who, student): stack.enter_context(working(pythons[who], who, folders[student], ids))
-            for who, student in dict.fromkeys((row.who, row.student) for row in rows)
+            place: stack.enter_context(working(pythons[place[0]], place[0], folders[place[1]], ids, place[2]))
+            for place in dict.fromkeys(row.place for row in rows)
         }
         for _ in range(given.rounds):
             for row in rows:
-                found[row].append(workers[row.who, row.student].ask(row))
+                found[row].append(workers[row.place].ask(row))
                 rate = len(found[row][-1]["answers"]) / found[row][-1]["seconds"]
                 print(f"{rate:8,.1f} {row.name}", file=sys.stderr, flush=True)
     reference: dict[tuple[int, int, bool], Any] = {}
