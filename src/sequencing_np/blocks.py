@@ -64,7 +64,7 @@ class BlocksConfig:
         ):
             require(
                 not is_set,
-                f"{name} = {getattr(self, name)!r} is a setting of self-attention, which mixer {mixer!r} takes the "
+                f"{name} = {str(getattr(self, name)).lower()} is a setting of self-attention, which mixer {mixer!r} takes the "
                 f"place of; set {place}.blocks.{name} = {off}",
             )
 
