@@ -64,8 +64,8 @@ class BlocksConfig:
         ):
             require(
                 not is_set,
-                f"{name} = {str(getattr(self, name)).lower()} is a setting of self-attention, which mixer {mixer!r} takes the "
-                f"place of; set {place}.blocks.{name} = {off}",
+                f"{name} = {str(getattr(self, name)).lower()} is a setting of self-attention, which mixer {mixer!r} "
+                f"takes the place of; set {place}.blocks.{name} = {off}",
             )
 
 
