@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from architectures import DRAWN, TorchModel, architecture
-from sequencing.muon import Muon, inner_matrices, muon, orthogonal
+from sequencing.muon import Muon, inner_matrices, orthogonal
 from sequencing.optim import OPTIMIZERS
 from sequencing.train_config import TrainConfig
 
 
 @given(st.integers(1, 3), st.integers(1, 24), st.integers(1, 24), st.integers(0, 99))
 def test_orthogonal(count: int, rows: int, columns: int, seed: int) -> None:
-    """The same singular vectors; values from a hundredth of the norm on become about one, the order of none is lost."""
+    """The same singular vectors; values from a hundredth of the norm on become about one."""
     generator = torch.Generator().manual_seed(seed)
     matrices = torch.randn(count, rows, columns, generator=generator, dtype=torch.float64)
     left, values, right = torch.linalg.svd(matrices, full_matrices=False)
@@ -58,7 +58,7 @@ def test_what_is_turned(index: int) -> None:
     turned = {names[parameter] for parameter in inner_matrices(model)}
     assert turned and not any("embedding" in name or "head.output" in name for name in turned)
     assert all(parameter.dim() == 2 for parameter in inner_matrices(model))
-    groups = muon(model, TrainConfig(optimizer="muon")).param_groups
+    groups = OPTIMIZERS["muon"](model, TrainConfig(optimizer="muon")).param_groups
     assert sorted(names[each] for group in groups for each in group["params"]) == sorted(names.values())
 
 

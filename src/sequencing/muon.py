@@ -14,9 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sequencing.precision import PRECISIONS, chosen
-from sequencing.train_config import TrainConfig
-
 MOMENTUM = 0.95
 ROUNDS = 5
 QUINTIC = (3.4445, -4.7750, 2.0315)  # of each round: singular values from 0.01 to 1 come to lie between 0.68 and 1.14
@@ -84,20 +81,3 @@ def inner_matrices(model: nn.Module) -> set[nn.Parameter]:
         inner = {each for name, each in own.items() if each.dim() == 2 and (mapped or name.startswith("weight_"))}
         (last if f".{place}".endswith(".head.output") else found).update(inner)
     return found - last
-
-
-def muon(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Muon for the matrices between hidden layers, AdamW for the rest; it multiplies in `train.precision`."""
-    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    inner = inner_matrices(model)
-    turned = [parameter for parameter in learnt if parameter in inner]
-    matrices = [parameter for parameter in learnt if parameter not in inner and parameter.dim() > 1]
-    vectors = [parameter for parameter in learnt if parameter not in inner and parameter.dim() <= 1]
-    device = learnt[0].device
-    precision = PRECISIONS[chosen(config.precision, device).name]
-    groups: list[dict[str, object]] = [
-        {"params": turned, "turned": True, "weight_decay": config.weight_decay},
-        {"params": matrices, "turned": False, "weight_decay": config.weight_decay},
-        {"params": vectors, "turned": False, "weight_decay": 0.0},
-    ]
-    return Muon(groups, config.learning_rate, (config.betas[0], config.betas[1]), precision)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import torch
 from torch import Tensor, nn
 
-from sequencing.muon import muon
+from sequencing.muon import Muon, inner_matrices
+from sequencing.precision import PRECISIONS, chosen
 from sequencing.train_config import SamplingConfig, ScheduleConfig, TrainConfig
 from sequencing_np.config import choose, require
 
 
-def groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Matrices decay, vectors (biases, norms) do not."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def groups(
+    model: nn.Module, weight_decay: float, others: Collection[nn.Parameter] = frozenset()
+) -> list[dict[str, object]]:
+    """All that is learnt but those others: matrices decay, vectors (biases, norms) do not."""
+    parameters = [each for each in model.parameters() if each.requires_grad and each not in others]
     matrices = [parameter for parameter in parameters if parameter.dim() > 1]
     vectors = [parameter for parameter in parameters if parameter.dim() <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -31,6 +34,20 @@ def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Loshchilov and Hutter 2019: the decay outside the gradient."""
     betas = (config.betas[0], config.betas[1])
     return torch.optim.AdamW(groups(model, config.weight_decay), config.learning_rate, betas, eps=1e-9, fused=True)
+
+
+def muon(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Muon for the matrices between hidden layers, AdamW for the rest; it multiplies in `train.precision`."""
+    inner = inner_matrices(model)
+    turned = [each for each in model.parameters() if each.requires_grad and each in inner]
+    plain = [{**group, "turned": False} for group in groups(model, config.weight_decay, inner)]
+    betas, device = (config.betas[0], config.betas[1]), next(model.parameters()).device
+    return Muon(
+        [{"params": turned, "turned": True, "weight_decay": config.weight_decay}, *plain],
+        config.learning_rate,
+        betas,
+        PRECISIONS[chosen(config.precision, device).name],
+    )
 
 
 def sgd(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
