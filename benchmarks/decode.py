@@ -59,7 +59,7 @@ class Row(NamedTuple):
 
 OURS = [
     Row(who, beam, tokens=tokens, precision=precision, processes=processes, threads=threads or processes)
-    for beam, tokens in ((5, 4096), (5, 16384), (1, 4096))
+    for beam, tokens in ((5, 4096), (5, 16384), (5, 32768), (1, 4096))
     for who, threads, precisions in (("PyTorch", 2, ("float32", "bfloat16", "int8")), ("NumPy", 0, ("float32",)))
     for precision in precisions
     for processes in (1, 2)
@@ -77,10 +77,10 @@ STUDENT = [
     ),
 ]
 PEERS = [
-    *(Row("Hugging Face", 5, batch=size, precision=kind) for kind in ("float32", "bfloat16") for size in (64, 128)),
+    *(Row("Hugging Face", 5, batch, precision=kind) for kind in ("float32", "bfloat16") for batch in (64, 128, 256)),
     *(
-        Row("CTranslate2", beam, batch=64 if beam == 5 else 128, precision=kind, processes=processes)
-        for beam in (5, 1)
+        Row("CTranslate2", beam, batch=size, precision=kind, processes=processes)
+        for beam, size in ((5, 64), (5, 256), (1, 128))
         for kind in ("float32", "int8")
         for processes in (1, 2)
     ),

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ import torch
 from sequencing.cells import CELLS
 from sequencing.layers import Linear
 from sequencing.loading import choose_device, load_translator, model_folder_of, search_of
-from sequencing.short import ByteLinear, shorten
+from sequencing.precision import on_cpu
+from sequencing.self_attention import FeedForward
+from sequencing.short import ByteLinear, ShortFactors, ShortLinear, shorten
+from sequencing_np.blocks import BlocksConfig
 from sequencing_np.errors import ModelError, UsageError
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.search import SearchConfig
@@ -109,6 +113,41 @@ def test_a_precision_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
     with pytest.raises(UsageError, match="int8: needs a CPU that multiplies bytes"):
         load_translator(run, "cpu", precision="int8")
+
+
+@pytest.mark.parametrize("rows", [1, 31, 64, 300])
+def test_products_in_bfloat16(rows: int) -> None:
+    """Exact products of rounded factors, whether or not the matrix lies as oneDNN likes it; the sum is rounded last."""
+    linear, x = Linear(24, 40), torch.randn(rows, 24)
+    with torch.no_grad():
+        linear.bias.normal_()
+        short_x, weight, bias = (part.bfloat16().double() for part in (x, linear.weight, linear.bias))
+        sums = short_x @ weight.T
+        for ready in (True, False):
+            inner, factors = ShortLinear(linear), ShortFactors(linear)
+            if not ready:
+                inner.packed = factors.packed = None
+            torch.testing.assert_close(inner(x).double(), sums + bias, rtol=2**-8, atol=2**-8)
+            assert inner(x).dtype == torch.float32 and torch.equal(inner(x), inner(x).bfloat16().float())
+            inner.stays = True
+            assert inner(x).dtype == torch.bfloat16
+            assert inner(x.bfloat16()).dtype == torch.bfloat16
+            if on_cpu():
+                torch.testing.assert_close(factors(x).double(), sums + linear.bias, rtol=1e-5, atol=1e-5)
+
+
+def test_a_feed_forward_layer_stays_short_between_its_maps() -> None:
+    """With rectified units that changes nothing, as the second map rounds what it reads."""
+    torch.manual_seed(1)
+    layer, x = FeedForward(BlocksConfig(feed_forward_size=48), 24), torch.randn(2, 3, 24)
+    with torch.no_grad():
+        exact = layer(x)
+        layer.decoder = SimpleNamespace(head=None)
+        shorten(layer, "bfloat16")
+        assert layer.inner.stays and not layer.outer.stays
+        said = layer(x)
+        layer.inner.stays = False
+        assert torch.equal(said, layer(x)) and 0 < (said - exact).abs().max() < 0.1
 
 
 @bytes_multiply

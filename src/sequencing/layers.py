@@ -67,11 +67,12 @@ class ShortProduct(torch.autograd.Function):
 STEP = 256  # rows, of which products have a multiple
 
 
-def filled(x: Tensor, step: int = STEP) -> Tensor:  # (N, D) -> (M, D)
-    """The rows, and rows of zeros after them, as many as make their number a multiple of `step`."""
+def filled(x: Tensor, step: int = STEP, dtype: torch.dtype | None = None) -> Tensor:  # (N, D) -> (M, D)
+    """The rows, and rows of zeros after them, as many as make their number a multiple of `step`; in another type."""
+    dtype = dtype or x.dtype
     if not (missing := -len(x) % step):
-        return x
-    full = x.new_empty(len(x) + missing, x.shape[1])
+        return x.to(dtype)
+    full = x.new_empty(len(x) + missing, x.shape[1], dtype=dtype)
     full[: len(x)] = x
     full[len(x) :] = 0
     return full

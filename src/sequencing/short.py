@@ -5,6 +5,8 @@ Logits too: they are sums in float32, as bfloat16 has not digits enough to tell 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +16,7 @@ from torch.nn import functional
 from sequencing.cells import LightCell
 from sequencing.layers import Linear, filled
 from sequencing.precision import chosen
+from sequencing.self_attention import FeedForward
 from sequencing.train_config import AUTO
 from sequencing_np.errors import UsageError
 
@@ -28,18 +31,21 @@ class Matrix(NamedTuple):
 
 
 class ShortLinear(nn.Module):
-    """A linear map in bfloat16, from float32 to float32."""
+    """A linear map in bfloat16, to float32; one that `stays` answers in bfloat16, for another that comes next."""
+
+    stays = False
 
     def __init__(self, linear: nn.Linear | Matrix) -> None:
         super().__init__()
         self.weight = nn.Parameter(linear.weight.detach().to(torch.bfloat16), requires_grad=False)
         bias = linear.bias
         self.bias = None if bias is None else nn.Parameter(bias.detach().to(torch.bfloat16), requires_grad=False)
+        self.packed = packed(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., O)
         flat = x.reshape(-1, x.shape[-1])
-        said = functional.linear(few(flat.to(torch.bfloat16)), self.weight, self.bias)[: len(flat)]
-        return said.to(x.dtype).view(*x.shape[:-1], -1)
+        said = product(few(flat, torch.bfloat16), self)[: len(flat)]
+        return (said if self.stays else said.float()).view(*x.shape[:-1], -1)
 
 
 class ShortFactors(nn.Module):
@@ -48,16 +54,42 @@ class ShortFactors(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
+        with rounded_factors():
+            self.packed = packed(self.weight.detach())
 
     def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., O)
         flat = x.reshape(-1, x.shape[-1])
-        settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-        before, settings.fp32_precision = settings.fp32_precision, "bf16"
-        try:
-            said = functional.linear(few(flat), self.weight, self.bias)[: len(flat)]
-        finally:
-            settings.fp32_precision = before
+        with rounded_factors():
+            said = product(few(flat), self)[: len(flat)]
         return said.view(*x.shape[:-1], -1)
+
+
+@contextmanager
+def rounded_factors() -> Iterator[None]:
+    """Within, a CPU's products of float32 matrices round them to bfloat16."""
+    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before, settings.fp32_precision = settings.fp32_precision, "bf16"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
+
+
+def packed(weight: Tensor) -> Tensor | None:  # (O, D)
+    """The matrix in the order that oneDNN's products like, which they bring it in at every product otherwise.
+
+    None where they are of another library.
+    """
+    there = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    ready = there and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.ops.mkldnn._reorder_linear_weight(weight, FEW) if ready else None
+
+
+def product(x: Tensor, of: ShortLinear | ShortFactors) -> Tensor:  # (N, D) -> (N, O)
+    """x W^T + b."""
+    if of.packed is None:
+        return functional.linear(x, of.weight, of.bias)
+    return torch.ops.mkldnn._linear_pointwise(x, of.packed, of.bias, "none", [], "")
 
 
 class ByteLinear(nn.Module):
@@ -93,11 +125,11 @@ class ByteLinear(nn.Module):
 LEAST = 1e-30  # instead of zero, by which nothing can be divided
 
 
-def few(x: Tensor) -> Tensor:  # (N, D) -> (M, D)
+def few(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:  # (N, D) -> (M, D)
     """The rows, and on a CPU rows of zeros after them: there a product is compiled anew for each number of rows."""
     if x.device.type != "cpu":
-        return x
-    return filled(x, FEW if len(x) <= 8 * FEW else 2 * FEW)
+        return x.to(dtype)
+    return filled(x, FEW if len(x) <= 8 * FEW else 2 * FEW, dtype)
 
 
 KINDS: dict[str, tuple[Any, Any]] = {  # the maps within, and the last one
@@ -134,3 +166,6 @@ def shorten(model: Any, precision: str) -> None:
         for name, child in list(module.named_children()):
             if isinstance(child, Linear):
                 setattr(module, name, (last if child is getattr(model.decoder.head, "output", None) else kind)(child))
+        if kind is ShortLinear and isinstance(module, FeedForward):
+            inner: Any = module.inner
+            inner.stays = True
