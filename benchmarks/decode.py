@@ -71,8 +71,9 @@ STUDENT = [
         for beam in (1, 2)
     ),
     *(
-        Row("PyTorch", beam, tokens=tokens, precision="int8", processes=2, student=True, shortlist=True)
+        Row("PyTorch", beam, tokens=tokens, precision=precision, processes=2, student=True, shortlist=True)
         for beam in (1, 2)
+        for precision in ("bfloat16", "int8")
         for tokens in (1024, 2048, 8192)
     ),
 ]

@@ -51,11 +51,15 @@ class ShortLinear(nn.Module):
 class ShortFactors(nn.Module):
     """A linear map whose factors are rounded to bfloat16, their sums not: what logits need."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear | Matrix) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
         with rounded_factors():
             self.packed = packed(self.weight.detach())
+
+    def rows(self, ids: Tensor) -> ShortFactors:  # (C,)
+        """The map to some of its outputs."""
+        return ShortFactors(some(self, ids))
 
     def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., O)
         flat = x.reshape(-1, x.shape[-1])
@@ -109,7 +113,7 @@ class ByteLinear(nn.Module):
 
     def rows(self, ids: Tensor) -> ByteLinear:  # (C,)
         """The map to some of its outputs."""
-        return ByteLinear(Matrix(self.weight[ids], None if self.bias is None else self.bias[ids]))
+        return ByteLinear(some(self, ids))
 
     def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., O)
         flat = x.reshape(-1, x.shape[-1])
@@ -120,6 +124,11 @@ class ByteLinear(nn.Module):
         sums = torch.ops.onednn.qlinear_pointwise(rounded, 1.0, 128, *own)[: len(flat)]
         said = sums.mul_(steps) if self.bias is None else torch.addcmul(self.bias, sums, steps, out=sums)
         return said.view(*x.shape[:-1], -1)
+
+
+def some(linear: Any, ids: Tensor) -> Matrix:  # (C,)
+    """The numbers of some of a linear map's outputs."""
+    return Matrix(linear.weight[ids], None if linear.bias is None else linear.bias[ids])
 
 
 LEAST = 1e-30  # instead of zero, by which nothing can be divided
