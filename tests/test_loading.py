@@ -129,7 +129,7 @@ def test_products_in_bfloat16(rows: int) -> None:
                 inner.packed = factors.packed = None
             torch.testing.assert_close(inner(x).double(), sums + bias, rtol=2**-8, atol=2**-8)
             assert inner(x).dtype == torch.float32 and torch.equal(inner(x), inner(x).bfloat16().float())
-            inner.stays = True
+            inner.chained = True
             assert inner(x).dtype == torch.bfloat16
             assert inner(x.bfloat16()).dtype == torch.bfloat16
             some = torch.arange(39, -1, -2)
@@ -146,9 +146,9 @@ def test_a_feed_forward_layer_stays_short_between_its_maps() -> None:
         exact = layer(x)
         layer.decoder = SimpleNamespace(head=None)
         shorten(layer, "bfloat16")
-        assert layer.inner.stays and not layer.outer.stays
+        assert layer.inner.chained and not layer.outer.chained
         said = layer(x)
-        layer.inner.stays = False
+        layer.inner.chained = False
         assert torch.equal(said, layer(x)) and 0 < (said - exact).abs().max() < 0.1
 
 

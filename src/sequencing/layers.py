@@ -22,6 +22,8 @@ from sequencing_np.vectors import EXTRA
 class Linear(nn.Linear):
     """nn.Linear with Glorot-uniform weights and a zero bias."""
 
+    chained = False  # whether what it says goes to another one alone
+
     def reset_parameters(self) -> None:
         nn.init.xavier_uniform_(self.weight)
         if self.bias is not None:

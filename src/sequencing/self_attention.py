@@ -138,6 +138,7 @@ class FeedForward(nn.Module):
         self.inner = Linear(width, config.feed_forward_size * (2 if config.gated else 1))
         for part in self.inner.weight.detach().split(config.feed_forward_size):
             nn.init.xavier_uniform_(part)
+        self.inner.chained = True
         self.outer = Linear(config.feed_forward_size, width)
         self.dropout = Dropout(config.activation_dropout)
 

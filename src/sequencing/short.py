@@ -16,7 +16,6 @@ from torch.nn import functional
 from sequencing.cells import LightCell
 from sequencing.layers import Linear, filled
 from sequencing.precision import chosen
-from sequencing.self_attention import FeedForward
 from sequencing.train_config import AUTO
 from sequencing_np.errors import UsageError
 
@@ -28,24 +27,23 @@ class Matrix(NamedTuple):
 
     weight: Tensor  # (O, D)
     bias: Tensor | None  # (O,)
+    chained: bool = False  # as of Linear
 
 
 class ShortLinear(nn.Module):
-    """A linear map in bfloat16, to float32; one that `stays` answers in bfloat16, for another that comes next."""
+    """A linear map in bfloat16, to float32; one that is `chained` stays in bfloat16."""
 
-    stays = False
-
-    def __init__(self, linear: nn.Linear | Matrix) -> None:
+    def __init__(self, linear: Linear | Matrix) -> None:
         super().__init__()
         self.weight = nn.Parameter(linear.weight.detach().to(torch.bfloat16), requires_grad=False)
         bias = linear.bias
         self.bias = None if bias is None else nn.Parameter(bias.detach().to(torch.bfloat16), requires_grad=False)
-        self.packed = packed(self.weight)
+        self.packed, self.chained = packed(self.weight), linear.chained
 
     def forward(self, x: Tensor) -> Tensor:  # (..., D) -> (..., O)
         flat = x.reshape(-1, x.shape[-1])
         said = product(few(flat, torch.bfloat16), self)[: len(flat)]
-        return (said if self.stays else said.float()).view(*x.shape[:-1], -1)
+        return (said if self.chained else said.float()).view(*x.shape[:-1], -1)
 
 
 class ShortFactors(nn.Module):
@@ -175,6 +173,3 @@ def shorten(model: Any, precision: str) -> None:
         for name, child in list(module.named_children()):
             if isinstance(child, Linear):
                 setattr(module, name, (last if child is getattr(model.decoder.head, "output", None) else kind)(child))
-        if kind is ShortLinear and isinstance(module, FeedForward):
-            inner: Any = module.inner
-            inner.stays = True
