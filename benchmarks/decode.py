@@ -93,9 +93,12 @@ SIZES = [
     Row(who, 1, batch=batch, sentences=count)
     for batch, count in COUNTS
     for who in ("NumPy", "PyTorch", "CTranslate2", "Hugging Face")
-] + [  # two threads may be slower than one
-    Row(who, 1, batch=batch, sentences=count, threads=1) for batch, count in COUNTS for who in ("NumPy", "CTranslate2")
-]
+] + [  # two threads may be slower than one, and than two processes
+    Row(who, 1, batch=batch, sentences=count, processes=processes, threads=processes)
+    for batch, count in COUNTS
+    for who in ("NumPy", "CTranslate2")
+    for processes in (1, 2)
+] + [Row("PyTorch", 1, batch=batch, sentences=count, processes=2) for batch, count in COUNTS]
 FIRST = """
 import time; begin = time.perf_counter()
 from sequencing_np import Translator

@@ -129,6 +129,16 @@ def test_log_sum_exp() -> None:
     assert np.isnan(log_sum_exp(np.array([np.inf, 0.0]))) and np.isnan(log_sum_exp(np.array([np.nan, 0.0])))
 
 
+@pytest.mark.parametrize("near", [1, 20, 1 << 18])
+def test_log_sum_exp_by_strips(near: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sequencing_np.arrays.NEAR", near)
+    logits = np.random.default_rng(1).normal(0, 9, size=(3, 5, 7))
+    for some in (logits, logits[:, 0], logits[0, 0], logits[:0]):
+        before = some.copy()
+        np.testing.assert_allclose(log_sum_exp(some), torch.logsumexp(torch.from_numpy(some), dim=-1), rtol=1e-12)
+        assert np.array_equal(some, before)
+
+
 # --- draws ----------------------------------------------------------------------------------------------------------
 
 

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sequencing_np.arrays import BLOCK, Best, Kept
+from sequencing_np.arrays import BLOCK, NEAR, Best, Kept
 
 LOG2_E = math.log2(math.e)
-NEAR = 1 << 18  # logits that all passes over them find in a core's own cache
 
 
 def strips(logits: Tensor) -> list[slice]:  # (..., N, V)

@@ -14,6 +14,7 @@ import numpy as np
 from sequencing_np.state import Array
 
 BLOCK = 64  # columns looked at together when the best of many are sought
+NEAR = 1 << 18  # logits that all passes over them find in a core's own cache
 
 
 class Best(NamedTuple):
@@ -158,11 +159,17 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:  # (..., V) -> (..., V)
 def log_sum_exp(logits: np.ndarray, top: np.ndarray | None = None) -> np.ndarray:  # (..., V), (..., 1) -> (...)
     """log of the sum of exponentials over the last axis, safe against overflow; NaN where the largest is infinite.
 
-    `top` is the largest, where it is known.
+    `top` is the largest, where it is known. A few rows at a time, which stay near the processor between the passes.
     """
     top = logits.max(axis=-1, keepdims=True) if top is None else top
+    rows, tops = logits.reshape(-1, logits.shape[-1]), top.reshape(-1, 1)
+    total, step = np.empty(len(rows), dtype=logits.dtype), max(NEAR // rows.shape[1], 1)
     with np.errstate(invalid="ignore"):
-        return np.log(np.exp(logits - top).sum(axis=-1)) + top[..., 0]
+        for first in range(0, len(rows), step):
+            part = slice(first, first + step)
+            powers = rows[part] - tops[part]
+            np.exp(powers, out=powers).sum(axis=1, out=total[part])
+        return np.log(total).reshape(top.shape[:-1]) + top[..., 0]
 
 
 def top_ids(scores: np.ndarray, k: int) -> np.ndarray:  # (R, V) -> (R, k)
