@@ -1,6 +1,7 @@
 """Matrix products in bfloat16 or in integers of 8 bits, for a model that only answers. All between stays in float32.
 
-Logits too: they are sums in float32, as bfloat16 has not digits enough to tell hypotheses apart.
+What goes from one map in bfloat16 to another alone does not. Logits do: they are sums in float32, as bfloat16 has not
+digits enough to tell hypotheses apart.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ LEAST = 1e-30  # instead of zero, by which nothing can be divided
 def few(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:  # (N, D) -> (M, D)
     """The rows, and on a CPU rows of zeros after them: there a product is compiled anew for each number of rows."""
     if x.device.type != "cpu":
-        return x.to(dtype)
+        return x.to(dtype or x.dtype)
     return filled(x, FEW if len(x) <= 8 * FEW else 2 * FEW, dtype)
 
 
