@@ -89,16 +89,18 @@ PEERS = [
     *(Row("JoeyNMT", beam, batch=size) for beam, size in ((5, 32), (5, 128), (1, 128))),
 ]
 COUNTS = ((1, 100), (32, 1000), (160, 1000))  # sentences at once, and of the test
+WAYS = {  # processes, threads: two threads may be slower than one, and than two processes
+    "NumPy": ((1, 2), (1, 1), (2, 2)),
+    "PyTorch": ((1, 2), (2, 2)),
+    "CTranslate2": ((1, 2), (1, 1), (2, 2)),
+    "Hugging Face": ((1, 2),),
+}
 SIZES = [
-    Row(who, 1, batch=batch, sentences=count)
+    Row(who, 1, batch=batch, sentences=count, processes=processes, threads=threads)
     for batch, count in COUNTS
-    for who in ("NumPy", "PyTorch", "CTranslate2", "Hugging Face")
-] + [  # two threads may be slower than one, and than two processes
-    Row(who, 1, batch=batch, sentences=count, processes=processes, threads=processes)
-    for batch, count in COUNTS
-    for who in ("NumPy", "CTranslate2")
-    for processes in (1, 2)
-] + [Row("PyTorch", 1, batch=batch, sentences=count, processes=2) for batch, count in COUNTS]
+    for who, ways in WAYS.items()
+    for processes, threads in ways
+]
 FIRST = """
 import time; begin = time.perf_counter()
 from sequencing_np import Translator
