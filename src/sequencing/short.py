@@ -81,11 +81,11 @@ def rounded_factors() -> Iterator[None]:
 def packed(weight: Tensor) -> Tensor | None:  # (O, D)
     """The matrix in the order that oneDNN's products like, which they bring it in at every product otherwise.
 
-    None where they are of another library.
+    None where they are of another library. These operators of PyTorch are not public: where they are gone, None, too.
     """
-    there = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
-    ready = there and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.ops.mkldnn._reorder_linear_weight(weight, FEW) if ready else None
+    ready = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", bool)
+    order = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
+    return order(weight, FEW) if order and weight.device.type == "cpu" and ready() else None
 
 
 def product(x: Tensor, of: ShortLinear | ShortFactors) -> Tensor:  # (N, D) -> (N, O)
