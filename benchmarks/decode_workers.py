@@ -60,7 +60,10 @@ def ours(folder: Path, row: dict[str, Any]) -> Run:
 
 
 def loaded(load: Any, folder: str, precision: str, threads: int) -> Any:
-    """A Translator on PyTorch with so many threads."""
+    """A Translator on PyTorch with so many threads, in a process like those of the command line."""
+    from sequencing.process import settle
+
+    settle()
     import torch
 
     torch.set_num_threads(threads)

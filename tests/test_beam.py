@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequencing_np.beam import BeamFeedBack
+from sequencing_np.beam import WORTH, BeamFeedBack
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import SearchError
 from sequencing_np.feedback import Hypothesis, SampleFeedBack
@@ -211,6 +211,24 @@ def test_finished_sentences_leave_the_batch() -> None:
     assert [len(found[0].tokens) for found in answers] == [1, 6, 3]
     assert decoder.asked == sorted(decoder.asked[:1]) + sorted(decoder.asked[1:], reverse=True)
     assert max(decoder.asked) <= 6 and decoder.asked[-1] <= 2
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_a_place_that_is_empty_has_no_row(floor: str) -> None:
+    """Five sentences together have as many rows as each alone, but for a few that are not worth their leaving."""
+    table, search = random_table(7, 9), Search(6, 9, n_best=6)
+    decoder = TableDecoder(table, floor)
+    answers = dynamic_decode(decoder, decoder.memory([4, 2, 3, 1, 5]), search.feedback())
+    for sentence, found in enumerate(answers):
+        agree(found, plain(table, sentence, search))
+    alone = np.zeros(len(decoder.asked))
+    for sentence in range(5):
+        one = TableDecoder(lambda _, words, sentence=sentence: table(sentence, words), floor)
+        dynamic_decode(one, one.memory([3]), search.feedback())
+        alone[: len(one.asked)] += one.asked
+    together = np.array(decoder.asked)
+    assert (alone <= together).all() and (together <= WORTH * alone).all()
+    assert (together % 5).any(), "all had the same number"
 
 
 @pytest.mark.parametrize("floor", FLOORS)

@@ -158,7 +158,7 @@ def on(floor: str, table: Any) -> Any:
 
     def encoded(source: np.ndarray, mask: np.ndarray) -> Any:
         memory = encode(source, mask)
-        return memory._replace(**{name: native(getattr(memory, name)) for name in memory._fields if name != "others"})
+        return memory._replace(**{name: native(getattr(memory, name)) for name in memory._fields[:5]})
 
     model.encode = encoded  # type: ignore[method-assign]
     return model

@@ -43,7 +43,7 @@ from sequencing_np.model import DECODERS, ENCODERS, build_model, model_config
 from sequencing_np.picking import Sampler, sentence_keys
 from sequencing_np.ranking import LENGTH_PENALTIES, Ranking
 from sequencing_np.self_attention import ENCODER_MIXERS
-from sequencing_np.state import Memory, Output, State, select
+from sequencing_np.state import Beams, Memory, Output, State, owning, select
 from sequencing_np.weights import nest
 
 LIMITS = Limits(factor=1.0, constant=4)
@@ -363,6 +363,23 @@ def test_a_memory_that_beams_share_is_one_of_their_own(index: int, floor: str, s
     state = model.decoder.start(memory)
     shared = model.decoder.step(tokens, State(state.memory, select(state.cache, tiled)))
     own = model.decoder.step(tokens, select(state, tiled))
+    same(shared[0], own[0])
+    same(shared[1].cache, own[1].cache)
+
+
+@each_floor
+@each_architecture
+@pytest.mark.parametrize("steps", [1, 3])
+def test_sentences_may_share_their_memory_among_different_numbers_of_rows(index: int, floor: str, steps: int) -> None:
+    """Of three, one, two and one; where a sentence has fewer than three its last row stands in."""
+    _, model, _, memory = case(index, floor)
+    native = model.arrays.native
+    owners = native(np.array([0, 0, 0, 1, 2, 2, 3]))
+    beams = Beams(native(np.array([0, 1, 2, 3, 3, 3, 4, 5, 5, 6, 6, 6])), native(np.array([0, 1, 2, 3, 6, 7, 9])))
+    tokens = native(random_tokens(index, 7, steps))
+    state = model.decoder.start(memory)
+    shared = model.decoder.step(tokens, State(owning(state.memory, beams), select(state.cache, owners)))
+    own = model.decoder.step(tokens, select(state, owners))
     same(shared[0], own[0])
     same(shared[1].cache, own[1].cache)
 

@@ -54,6 +54,11 @@ def log_sum_exp(logits: Tensor, top: Tensor) -> Tensor:  # (..., V), (..., 1) ->
     return powers.sum(dim=-1).log_() + top[..., 0]
 
 
+def take(array: Tensor, rows: Tensor) -> Tensor:  # (R, ...), (N,) -> (N, ...)
+    """Several times as fast as rows in brackets."""
+    return array.index_select(0, rows)
+
+
 class TorchArrays:
     """`sequencing_np.arrays.Arrays` for tensors on one device."""
 
@@ -78,8 +83,7 @@ class TorchArrays:
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def take(self, array: Tensor, rows: Tensor) -> Tensor:  # (R, ...), (N,) -> (N, ...)
-        """Several times as fast as rows in brackets."""
-        return array.index_select(0, rows)
+        return take(array, rows)
 
     def best(self, logits: Tensor, k: int, banned: np.ndarray) -> Best:  # (R, V) -> (R, k), (R, k)
         """The k most probable ids of each row, those in `banned` left out after the softmax; ties by lower id."""

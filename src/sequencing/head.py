@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sequencing.arrays import take
 from sequencing.layers import Linear, LookUpOp, wide
 from sequencing_np.errors import ConfigError
 from sequencing_np.head import MIXTURES, Heard, smallest_mass
-from sequencing_np.state import Memory, Output, State
+from sequencing_np.state import Memory, Output, State, by_row, by_sentence
 
 
 class PreviousWordReadout(nn.Module):
@@ -207,7 +208,7 @@ class Copy(nn.Module):
             gate = self.gate(hidden.to(self.gate.weight.dtype)).to(wide)
             spoken = functional.log_softmax(logits.to(wide), dim=-1) + functional.logsigmoid(gate)
             parts = (spoken, alignment.to(wide), gate)
-            spoken, alignment, gate = (x.reshape(len(tokens), -1, x.shape[-1]) for x in parts)
+            spoken, alignment, gate = (by_sentence(x, memory, take) for x in parts)
             equal = tokens[:, :, None] == tokens[:, None]  # (B, S, S)
             first = ~equal.triu(1).any(dim=1)[:, None]  # (B, 1, S): where an id stands for the first time
             mass = alignment @ equal.to(wide)  # (B, N, S)
@@ -217,7 +218,7 @@ class Copy(nn.Module):
             place = tokens[:, None].expand_as(mass)
             mixed = torch.logaddexp(spoken.gather(2, place), copied)
             mixed = torch.where(first, mixed, mixed.detach())  # an id that stands again says the same, learnt from once
-            return spoken.scatter(2, place, mixed).reshape(logits.shape)
+            return by_row(spoken.scatter(2, place, mixed), memory, logits.shape[1], take)
 
 
 class Speaking(nn.Module):

@@ -16,7 +16,7 @@ from sequencing_np.attention_scores import EACH
 from sequencing_np.attention_scores import Past as Past
 from sequencing_np.config import choose, require
 from sequencing_np.several_memories import CoarsestAttention, GatedAttention, HierarchicalAttention, ParallelAttention
-from sequencing_np.state import Array, Memory
+from sequencing_np.state import Array, Memory, by_row, by_sentence
 
 
 @dataclass(frozen=True)
@@ -67,26 +67,21 @@ class Looked(NamedTuple):
 
 
 def look(attention: Any, query: np.ndarray, memory: Memory, past: Past) -> Looked:  # (R, T, Q) -> (R, T, C), (R, T, S)
-    """The attention's answer where each sentence of the memory owns R / B neighbouring rows of queries.
+    """The attention's answer to each sentence's rows of queries: `by_sentence` makes them queries of the one sentence.
 
-    Those rows are laid out as more queries of the one sentence, so the memory is never copied for a beam. An
-    attention that looks back is asked step by step, any other one once.
+    An attention that looks back is asked step by step, any other one once.
     """
-    rows, steps, _ = query.shape
-
-    def fold(x: np.ndarray) -> np.ndarray:  # (R, ..., D) -> (B, N, D)
-        return x.reshape(len(memory.mask), -1, x.shape[-1])
-
-    if not past:
-        context, alignment = attention(fold(query), memory)
-        return Looked(context.reshape(rows, steps, -1), alignment.reshape(rows, steps, -1), past)
+    steps, width = query.shape[1], 1 if past else query.shape[1]
     said = []
-    for t in range(steps):
-        context, alignment = attention(fold(query[:, t : t + 1]), memory, *map(fold, past))
-        alignment = alignment.reshape(rows, 1, -1)
-        past = attention.after(past, alignment[:, 0])
-        said.append((context.reshape(rows, 1, -1), alignment))
-    context, alignment = (np.concatenate(parts, axis=1) for parts in zip(*said, strict=True))
+    for t in range(0, steps, width):
+        asked = by_sentence(query[:, t : t + width], memory)
+        answer = attention(asked, memory, *(by_sentence(part, memory) for part in past))
+        context, alignment = (by_row(part, memory, width) for part in answer)
+        past = attention.after(past, alignment[:, 0]) if past else past
+        said.append((context, alignment))
+    context, alignment = (
+        parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1) for parts in zip(*said, strict=True)
+    )
     return Looked(context, alignment, past)
 
 

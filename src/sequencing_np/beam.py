@@ -19,7 +19,9 @@ from sequencing_np.picking import banned_ids, banned_rows
 from sequencing_np.ranking import Ranking
 from sequencing_np.rules import Rules, check_rules
 from sequencing_np.special import Special
-from sequencing_np.state import Memory, Output
+from sequencing_np.state import Beams, Memory, Output
+
+WORTH = 1.1  # so many times fewer rows are worth that their queries are brought to their places and back
 
 
 class Step(NamedTuple):
@@ -100,19 +102,19 @@ class BeamFeedBack:
         self.finished: list[list[Hypothesis]] = [[] for _ in range(count)]
         self.steps: list[Step] = []
         self.live = np.arange(count)  # (A,) sentences still in the batch
-        self.scores = np.zeros((count, 1))  # (A, W) log-probability of each row; -inf: the place is empty
+        self.scores = np.zeros((count, 1))  # (A, W) log-probability of each hypothesis; -inf: the place is empty
+        self.filled = np.arange(count)  # (R,) which of the A W have a row: all, or those that are not empty
         self.places = np.full(count, max(self.n_best, round(self.patience * self.size)))  # (A,) still wanted
         self.paid = np.zeros(self.mask.shape)  # (R, S) attention that the source had from each hypothesis
 
     def next(self, output: Output) -> Turn:
         step = len(self.steps)
-        sentences, width = self.scores.shape
         weights = self.arrays.host(output.alignment)[:, -1] if self.alignments or self.ranking.coverage else None
         if weights is not None and self.ranking.coverage:
             self.paid = self.paid + weights
         found, broken = self.candidates(output.logits[:, -1])
         chosen = found.taken(self.order(found))
-        parents = chosen.beams + np.arange(sentences)[:, None] * width
+        parents = self.rows(chosen.beams)
         wanted = self.room(chosen) & np.isfinite(chosen.totals) & ~broken[:, None]
         ends = wanted & (chosen.ids == self.special.eos)
         cut = wanted & ~ends & (step + 1 >= self.limit[self.live])[:, None]
@@ -127,21 +129,44 @@ class BeamFeedBack:
 
     def candidates(self, logits: Any) -> tuple[Candidates, np.ndarray]:  # (R, V) -> (A, C), (A,) bool
         """The best continuations of every row, and those that the rules want; which sentences the model broke."""
-        sentences, width = self.scores.shape
         banned = self.banned(logits.shape[1])
         best = self.arrays.best(logits, min(self.reach(), logits.shape[1]), banned)
         ids, log_probs = best.ids, best.log_probs
-        flat = self.scores.reshape(-1, 1)
+        before = self.row_scores()
         if self.steered:
             more, theirs = self.wanted(logits, ids, banned)
             ids, log_probs = np.concatenate([ids, more], axis=1), np.concatenate([log_probs, theirs], axis=1)
-        totals = flat + log_probs
+        totals = before + log_probs
         nan = np.isnan(totals)
-        broken = (nan & np.isfinite(flat)).reshape(sentences, -1).any(axis=1)
+        return self.laid_out(np.where(nan, -np.inf, totals), ids, log_probs, nan & np.isfinite(before))
+
+    def laid_out(
+        self, totals: np.ndarray, ids: np.ndarray, log_probs: np.ndarray, broken: np.ndarray
+    ) -> tuple[Candidates, np.ndarray]:  # (R, k) x 4 -> (A, W k), (A,) bool
+        """The continuations of every row as those of its sentence; which sentences the model broke."""
+        sentences, width = self.scores.shape
         beams = np.repeat(np.arange(width), ids.shape[1])[None].repeat(sentences, axis=0)
-        parts = (np.where(nan, -np.inf, totals), ids, log_probs)
-        totals, ids, log_probs = (part.reshape(sentences, -1) for part in parts)
-        return Candidates(totals, ids, beams, log_probs), broken
+        found = Candidates(self.grid(totals, -np.inf), self.grid(ids, 0), beams, self.grid(log_probs, -np.inf))
+        any_broken: np.ndarray = np.any(self.grid(broken, False), axis=1)
+        return found, any_broken
+
+    def grid(self, parts: np.ndarray, nothing: Any) -> np.ndarray:  # (R, k) -> (A, W k)
+        """What there is of each row beside that of its sentence's others, and `nothing` where a place has no row."""
+        sentences, width = self.scores.shape
+        if len(parts) < sentences * width:
+            whole = np.full((sentences * width, parts.shape[1]), nothing, dtype=parts.dtype)
+            whole[self.filled] = parts
+            parts = whole
+        return parts.reshape(sentences, -1)
+
+    def rows(self, beams: np.ndarray) -> np.ndarray:  # (A, C) -> (A, C)
+        """The rows of each sentence's hypotheses; of an empty place any."""
+        places = beams + np.arange(len(beams))[:, None] * self.scores.shape[1]
+        return np.minimum(np.searchsorted(self.filled, places), len(self.filled) - 1)
+
+    def row_scores(self) -> np.ndarray:  # -> (R, 1)
+        """The log-probability of each row."""
+        return self.scores.reshape(-1, 1)[self.filled]
 
     def room(self, chosen: Candidates) -> np.ndarray:  # (A, K) -> (A, K) bool
         """For which of the chosen there still is a place."""
@@ -158,7 +183,8 @@ class BeamFeedBack:
         early = len(self.steps) < self.least[self.live]
         if not self.rules and early.all():
             return banned_ids(self.special, True, self.no_unknown)
-        banned = banned_rows(self.special, size, np.repeat(early, self.scores.shape[1]), self.no_unknown)
+        early = len(self.steps) < self.least[self.row_sentences()]
+        banned = banned_rows(self.special, size, early, self.no_unknown)
         for rules, state, row in zip(self.row_rules(), self.states, banned, strict=True) if self.rules else ():
             rules.forbid(state, row)
         return banned
@@ -192,7 +218,7 @@ class BeamFeedBack:
         """By what hypotheses of one length are compared."""
         if not self.ranking.coverage:
             return found.totals
-        covered = self.covered().reshape(self.scores.shape)
+        covered = self.grid(self.covered()[:, None], 0)
         penalty = self.ranking.penalty(np.array(len(self.steps) + 1.0))
         return found.totals + penalty * np.take_along_axis(covered, found.beams, axis=1)
 
@@ -201,8 +227,7 @@ class BeamFeedBack:
 
     def dealt(self, found: Candidates, order: np.ndarray) -> np.ndarray:  # (A, C), (A, C) -> (A, C)
         """The same order, dealt out in turn to those that have said most of what must be said, less, and nothing."""
-        width = self.scores.shape[1]
-        dealt = []
+        dealt, parents = [], self.rows(found.beams)
         for place, sentence in enumerate(self.live.tolist()):
             rules, seen = self.rules[sentence], dict[int, int]()
             turns = []
@@ -210,7 +235,7 @@ class BeamFeedBack:
                 if not np.isfinite(found.totals[place, rank]):
                     turns.append((order.shape[1], 0, rank))
                     continue
-                state = self.states[place * width + found.beams[place, rank]]
+                state = self.states[parents[place, rank]]
                 met = rules.met(rules.next(state, int(found.ids[place, rank])))
                 seen[met] = seen.get(met, 0) + 1
                 turns.append((seen[met], -met, rank))
@@ -218,7 +243,7 @@ class BeamFeedBack:
         return np.take_along_axis(order, np.array(dealt), axis=1)
 
     def row_sentences(self) -> np.ndarray:  # -> (R,)
-        return np.repeat(self.live, self.scores.shape[1])
+        return self.live[self.filled // self.scores.shape[1]]
 
     def row_rules(self) -> list[Rules]:  # -> (R)
         return [self.rules[sentence] for sentence in self.row_sentences().tolist()] if self.rules else []
@@ -266,12 +291,12 @@ class BeamFeedBack:
         alive, totals = alive[stay], totals[stay]
         width = int(alive.sum(axis=1).max())
         order = np.argsort(~alive, axis=1, kind="stable")[:, :width]  # the living first, best first
+        totals, alive = along(totals, order), along(alive, order)
+        self.scores, beams = np.where(alive, totals, -np.inf), self.share(alive)
         last = self.steps[-1]
         take = [along(part[stay], order) for part in (last.tokens, last.parents, last.log_probs)]
-        tokens, parents, alone = (part.reshape(-1) for part in take)
+        tokens, parents, alone = (part.reshape(-1)[self.filled] for part in take)
         self.steps[-1] = Step(tokens, parents, alone, last.alignment)
-        totals, alive = along(totals, order), along(alive, order)
-        self.scores = np.where(alive, totals, -np.inf)
         all_stay = len(stay) == len(self.live)
         self.live, self.places = old[stay], self.places[stay]
         if self.ranking.coverage:
@@ -280,7 +305,16 @@ class BeamFeedBack:
             rows = zip(self.row_rules(), parents.tolist(), tokens.tolist(), strict=True)
             self.states = [rules.next(self.states[parent], token) for rules, parent, token in rows]
         native = self.arrays.native
-        return Turn(native(tokens[:, None]), native(parents), None if all_stay else native(stay))
+        return Turn(native(tokens[:, None]), native(parents), None if all_stay else native(stay), beams)
+
+    def share(self, alive: np.ndarray) -> Beams | tuple[()]:  # (A, W) bool, each row true first
+        """Which places have a row from now on: those that are not empty, where that saves more than it costs."""
+        whole, each = np.arange(alive.size), alive.sum(axis=1, keepdims=True)
+        self.filled = np.flatnonzero(alive) if each.sum() * WORTH <= alive.size else whole
+        if len(self.filled) == alive.size:
+            return ()
+        rows = np.cumsum(each)[:, None] - each + np.minimum(np.arange(alive.shape[1]), each - 1)
+        return Beams(self.arrays.native(rows.reshape(-1)), self.arrays.native(self.filled))
 
     def decided(self) -> list[list[int]]:
         """The tokens of each sentence with which every answer that can still be its best begins."""
@@ -289,13 +323,13 @@ class BeamFeedBack:
     def beginnings(self) -> list[list[list[int]]]:
         """What is said of each sentence so far: the best finished hypothesis, and all open ones."""
         found = [[answers[0].tokens] if answers else [] for answers in self.finished]
-        width = self.scores.shape[1]
-        for row in np.flatnonzero(np.isfinite(self.scores.reshape(-1))).tolist():
+        sentences = self.row_sentences()
+        for row in np.flatnonzero(np.isfinite(self.row_scores())).tolist():
             tokens, at = [], row
             for step in reversed(self.steps):
                 tokens.append(int(step.tokens[at]))
                 at = int(step.parents[at])
-            found[self.live[row // width]].append(tokens[::-1])
+            found[sentences[row]].append(tokens[::-1])
         return found
 
     def result(self) -> list[list[Hypothesis]]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from sequencing_np.arrays import Arrays
 from sequencing_np.feedback import FeedBack
-from sequencing_np.state import Array, Memory, Output, State, select
+from sequencing_np.state import Array, Beams, Memory, Output, State, owning, select
 
 Result = TypeVar("Result")
 
@@ -36,10 +36,13 @@ def decode_steps(decoder: Decoder, memory: Memory, feedback: FeedBack[Any]) -> I
     """The same loop, left for a moment after each step that is not the last: how many there were."""
     turn = feedback.start(decoder.arrays, memory)
     steps, take = 0, decoder.arrays.take
+    beams: Beams | tuple[()] = ()
     state = decoder.start(memory)
     while turn.tokens is not None:
         if turn.sentences is not None:
             state = State(select(state.memory, turn.sentences, take), state.cache)
+        if turn.beams or beams:
+            state, beams = State(owning(state.memory, turn.beams), state.cache), turn.beams
         if turn.rows is not None:
             state = State(state.memory, select(state.cache, turn.rows, take))
         output, state = decoder.step(turn.tokens, state)

@@ -18,7 +18,7 @@ from sequencing_np.limits import Limits
 from sequencing_np.picking import Pick, argmax, banned_ids, banned_rows
 from sequencing_np.rules import Rules, check_rules
 from sequencing_np.special import Special
-from sequencing_np.state import Array, Memory, Output
+from sequencing_np.state import Array, Beams, Memory, Output
 
 Result = TypeVar("Result", covariant=True)
 
@@ -29,6 +29,7 @@ class Turn(NamedTuple):
     tokens: Array | None  # (R, T)  what the decoder reads next; None: nothing left to say
     rows: Array | None = None  # (R,)  the rows of the cache that go on; None: all, as they are
     sentences: Array | None = None  # (B,)  the rows of the memory that go on; None: all, as they are
+    beams: Beams | tuple[()] = ()  # whose the rows are; (): each sentence has R / B of them
 
 
 class FeedBack(Protocol[Result]):

@@ -15,7 +15,7 @@ import numpy as np
 from sequencing_np.arrays import log_softmax, log_sum_exp
 from sequencing_np.config import require
 from sequencing_np.layers import Linear, relu
-from sequencing_np.state import Array, Memory, Output, State
+from sequencing_np.state import Array, Memory, Output, State, by_row, by_sentence
 
 Weights = dict[str, Any]
 
@@ -179,7 +179,7 @@ class Copy:
         tokens, gate = memory.tokens, self.gate(hidden)
         spoken = log_softmax(logits)
         spoken -= np.logaddexp(0, -gate)  # log g
-        spoken, alignment, gate = (x.reshape(len(tokens), -1, x.shape[-1]) for x in (spoken, alignment, gate))
+        spoken, alignment, gate = (by_sentence(x, memory) for x in (spoken, alignment, gate))
         equal = tokens[:, :, None] == tokens[:, None]  # (B, S, S)
         mass = alignment @ equal.astype(alignment.dtype)  # (B, N, S)
         copied = np.log(mass + smallest_mass(mass.dtype)) - np.logaddexp(0, gate)
@@ -187,7 +187,7 @@ class Copy:
         copied = np.where(real, copied, mass.dtype.type(-np.inf))
         place = np.broadcast_to(tokens[:, None], mass.shape)
         np.put_along_axis(spoken, place, np.logaddexp(np.take_along_axis(spoken, place, 2), copied), 2)
-        return spoken.reshape(logits.shape)
+        return by_row(spoken, memory, logits.shape[1])
 
 
 def smallest_mass(dtype: Any) -> float:

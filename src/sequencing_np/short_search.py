@@ -17,7 +17,7 @@ from sequencing_np.feedback import Hypothesis
 from sequencing_np.rules import Rule, Rules
 from sequencing_np.shortlist import Shortlist
 from sequencing_np.special import Special
-from sequencing_np.state import Array, Memory, Output, State
+from sequencing_np.state import Array, Memory, Output, State, by_row, by_sentence
 
 
 class Short(NamedTuple):
@@ -104,9 +104,10 @@ class ShortDecoder:
         memory, outside = state.memory
         heard, after = self.decoder.listen(self.ids[tokens], State(memory, state.cache))
         logits = self.head(heard.hidden)
-        several = logits.reshape(len(outside), -1, *logits.shape[1:])  # the rows of a sentence are neighbours
-        several += outside[:, None, None]  # the logits are nobody else's
-        logits = several.reshape(logits.shape)
+        take = self.arrays.take
+        several = by_sentence(logits, heard.memory, take)
+        several += outside[:, None]  # the logits are nobody else's
+        logits = by_row(several, heard.memory, logits.shape[1], take)
         if self.decoder.copy:
             logits = self.decoder.copy(heard.hidden, logits, heard.alignment, heard.memory)
         return Output(logits, heard.hidden, heard.alignment), State((after.memory, outside), after.cache)

@@ -16,6 +16,13 @@ Array = Any  # a numpy.ndarray on the ground floor, a torch.Tensor on the upper 
 Take = Callable[[Array, Array], Array]  # rows of an array
 
 
+class Beams(NamedTuple):
+    """Which rows of queries are whose, where a sentence has W of them or fewer. A sentence's are neighbours."""
+
+    rows: Array  # (B W,) those of each sentence, and where it has fewer one of its own again
+    places: Array  # (R,) where among them each row stands
+
+
 class Memory(NamedTuple):
     """What an encoder says, once."""
 
@@ -25,6 +32,7 @@ class Memory(NamedTuple):
     summary: Array  # (B, D)     the sentence in one vector: what a bridge starts a decoder from
     tokens: Array  # (B, S)     the ids that were read: what a copy head repeats
     others: tuple[Any, ...] = ()  # further memories of the same sentences, coarser ones: words over characters
+    beams: Beams | tuple[()] = ()  # (): of R rows of queries each sentence owns R / B
 
 
 class MemorySizes(NamedTuple):
@@ -39,8 +47,8 @@ class MemorySizes(NamedTuple):
 class State(NamedTuple):
     """What a decoder carries from step to step.
 
-    The cache has R rows. The memory may have fewer, B: then every sentence owns R / B neighbouring rows
-    (the hypotheses of a beam), and they share it.
+    The cache has R rows. The memory may have fewer, B: then every sentence owns neighbouring rows (the hypotheses of a
+    beam), R / B of them or as many as `Memory.beams` says, and they share it.
     """
 
     memory: Any  # a Memory as the attention prepared it; where several layers look, a tuple of one for each
@@ -68,3 +76,36 @@ def select(tree: Any, rows: Array, take: Take = getitem) -> Any:
 def _(tree: tuple, rows: Array, take: Take = getitem) -> tuple[Any, ...]:
     parts = [select(part, rows, take) for part in tree]
     return type(tree)(*parts) if type(tree) is not tuple else tuple(parts)
+
+
+@select.register
+def _(tree: Beams, rows: Array, take: Take = getitem) -> tuple[()]:
+    return ()  # other sentences have other rows: `owning` says which
+
+
+@singledispatch
+def owning(tree: Any, beams: Beams | tuple[()]) -> Any:
+    """The same memories, in nested tuples, whose sentences own these rows of queries."""
+    return tree
+
+
+@owning.register
+def _(tree: tuple, beams: Beams | tuple[()]) -> tuple[Any, ...]:
+    return tuple(owning(part, beams) for part in tree)
+
+
+@owning.register
+def _(tree: Memory, beams: Beams | tuple[()]) -> Memory:
+    return tree._replace(beams=beams)
+
+
+def by_sentence(x: Array, memory: Memory, take: Take = getitem) -> Array:  # (R, T, D), Memory -> (B, N, D)
+    """The rows of a sentence one behind the other, as more steps of one row, so that the memory is never copied."""
+    x = take(x, memory.beams.rows) if memory.beams else x
+    return x.reshape(len(memory.mask), -1, x.shape[-1])
+
+
+def by_row(x: Array, memory: Memory, steps: int, take: Take = getitem) -> Array:  # (B, N, D), Memory -> (R, T, D)
+    """The same, each row for itself again."""
+    x = x.reshape(-1, steps, x.shape[-1])
+    return take(x, memory.beams.places) if memory.beams else x

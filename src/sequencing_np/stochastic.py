@@ -44,7 +44,7 @@ class StochasticBeamFeedBack(BeamFeedBack):
 
     def candidates(self, logits: Any) -> tuple[Candidates, np.ndarray]:  # (R, V) -> (A, C), (A,) bool
         """The continuations of every row whose noise is largest; which sentences the model broke."""
-        arrays, (sentences, width) = self.arrays, self.scores.shape
+        arrays = self.arrays
         scaled = banned_to(arrays, logits / self.temperature, self.banned(logits.shape[1]))
         if self.kept != Kept():
             scaled = arrays.narrow(scaled, self.kept)
@@ -57,16 +57,13 @@ class StochasticBeamFeedBack(BeamFeedBack):
         place = arrays.native(rows), arrays.native(ids)
         said = arrays.host(arrays.log_softmax(logits)[place]).astype(np.float64)
         own = arrays.host(arrays.log_softmax(scaled)[place]).astype(np.float64)
-        before = self.scores.reshape(-1, 1)
+        before = self.row_scores()
         self.ids, self.more = ids, self.drawn[:, None] + own
         self.children = mix(children[rows, ids])
         alive = np.isfinite(own) & np.isfinite(before)
         totals = np.full(ids.shape, -np.inf)
         totals[alive] = below(np.where(alive, self.more + noise[rows, ids], -np.inf), before)[alive]
-        broken: np.ndarray = np.any((np.isnan(said) & np.isfinite(before)).reshape(sentences, -1), axis=1)
-        beams = np.repeat(np.arange(width), ids.shape[1])[None].repeat(sentences, axis=0)
-        flat = [part.reshape(sentences, -1) for part in (totals, ids, said)]
-        return Candidates(flat[0], flat[1], beams, flat[2]), broken
+        return self.laid_out(totals, ids, said, np.isnan(said) & np.isfinite(before))
 
     def room(self, chosen: Candidates) -> np.ndarray:  # (A, K) -> (A, K) bool
         """Answers that are finished compete on: a place is had by who has fewer than `size` better ones beside it."""

@@ -4,6 +4,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from sequencing.process import settle
 from sequencing_np.translate import Translator
 
 
@@ -47,6 +48,7 @@ def load_beside(arguments: argparse.Namespace, run: str) -> Translator:
 
 def load_in_worker(arguments: argparse.Namespace, threads: int) -> Translator:
     """The same for one of several processes, which has so many threads."""
+    settle()
     import torch
 
     torch.set_num_threads(threads)
