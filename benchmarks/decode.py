@@ -59,7 +59,7 @@ class Row(NamedTuple):
 
 OURS = [
     Row(who, beam, tokens=tokens, precision=precision, processes=processes, threads=threads or processes)
-    for beam, tokens in ((5, 4096), (5, 16384), (5, 32768), (1, 4096))
+    for beam, tokens in ((5, 4096), (5, 16384), (5, 24576), (1, 4096))
     for who, threads, precisions in (("PyTorch", 2, ("float32", "bfloat16", "int8")), ("NumPy", 0, ("float32",)))
     for precision in precisions
     for processes in (1, 2)

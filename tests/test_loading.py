@@ -9,14 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+from architectures import DRAWN, SPECIAL, architecture, name_of, sources
 from sequencing.cells import CELLS
 from sequencing.layers import Linear
 from sequencing.loading import choose_device, load_translator, model_folder_of, search_of
+from sequencing.model import Model
 from sequencing.precision import on_cpu
 from sequencing.self_attention import FeedForward
 from sequencing.short import ByteLinear, ShortFactors, ShortLinear, shorten
+from sequencing_np.beam import BeamFeedBack
 from sequencing_np.blocks import BlocksConfig
+from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import ModelError, UsageError
+from sequencing_np.limits import Limits
 from sequencing_np.model_folder import read_model_folder
 from sequencing_np.search import SearchConfig
 from sequencing_np.translate import Translator
@@ -89,6 +94,33 @@ def test_products_in_short_numbers(tmp_path: Path, precision: str) -> None:
     memory = short.model.encode(np.array([[4, 3]]), np.ones((1, 2), dtype=bool))
     output, _ = short.model.decoder.step(torch.tensor([[2]]), short.model.decoder.start(memory))
     assert output.logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize("index", DRAWN, ids=name_of)
+def test_every_model_answers_in_bfloat16(index: int) -> None:
+    """Nearly the same, at once and token by token, logits and what is looked at in float32; a beam finds answers."""
+    torch.manual_seed(index)
+    config = architecture(index)
+    models = [Model(config).eval().requires_grad_(False) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    shorten(models[1], "bfloat16")
+    assert any(isinstance(module, ShortLinear | ShortFactors) for module in models[1].modules())
+    tokens = torch.from_numpy(np.random.default_rng(index).integers(1, config.target_size, (4, 4)))
+    with torch.inference_mode():
+        memories = [model.encode(*sources(config, seed=index)) for model in models]
+        exact, short = (
+            model.decoder.step(tokens, model.decoder.start(memory))[0]
+            for model, memory in zip(models, memories, strict=True)
+        )
+        decoder = models[1].decoder
+        state, parts = decoder.start(memories[1]), []
+        for t in range(4):
+            output, state = decoder.step(tokens[:, t : t + 1], state)
+            parts.append(output.logits)
+        found = dynamic_decode(decoder, memories[1], BeamFeedBack(SPECIAL, 3, Limits(1.0, 4), alignments=True))
+    assert short.logits.dtype == short.alignment.dtype == torch.float32 and all(found)
+    one, other, steps = (logits.log_softmax(-1) for logits in (exact.logits, short.logits, torch.cat(parts, dim=1)))
+    assert (one - other).abs().max() < 0.1 and (steps - other).abs().max() < 0.05
 
 
 @pytest.mark.parametrize("name", ["ssru", "min_gru", "min_lstm"])
