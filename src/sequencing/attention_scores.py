@@ -163,7 +163,6 @@ class MultiHeadAttention(OneMemory):
         self.heads, self.scale = config.heads, config.head_size() ** -0.5
         self.query = Linear(query_size, config.size)
         self.key, self.value = Linear(sizes.keys, config.size), Linear(sizes.values, config.size)
-        self.query.chained = self.key.chained = self.value.chained = True
         self.output = Linear(config.size, config.size)
         self.dropout = Dropout(config.dropout)
         self.context_size = config.size
@@ -181,7 +180,7 @@ class MultiHeadAttention(OneMemory):
     def forward(self, query: Tensor, memory: Memory) -> Attended:  # (B, T, Q) -> (B, T, D), (B, T, S)
         scores = (self.split(self.query(query)) * self.scale) @ memory.keys
         weights = masked_softmax(scores, memory.mask[:, None, None])  # (B, H, T, S)
-        context = (self.dropout(weights).to(memory.values.dtype) @ memory.values).transpose(1, 2)
+        context = (self.dropout(weights) @ memory.values).transpose(1, 2)
         return Attended(self.output(context.flatten(2)), weights.mean(dim=1))
 
 

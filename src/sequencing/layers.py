@@ -22,7 +22,7 @@ from sequencing_np.vectors import EXTRA
 class Linear(nn.Linear):
     """nn.Linear with Glorot-uniform weights and a zero bias."""
 
-    chained = False  # whether what it says is for another product alone
+    chained = False  # whether what it says goes to another one alone
 
     def reset_parameters(self) -> None:
         nn.init.xavier_uniform_(self.weight)

@@ -38,7 +38,6 @@ class SelfAttention(nn.Module):
         self.heads, self.groups = config.heads, config.key_value_heads or config.heads
         self.size, self.dropout = width // config.heads, Dropout(config.attention_dropout)
         self.input = Linear(width, (self.heads + 2 * self.groups) * self.size)
-        self.input.chained = True
         for part in self.split(self.input.weight.detach()):
             nn.init.xavier_uniform_(part)
         self.output = Linear(width, width)
@@ -61,8 +60,8 @@ class SelfAttention(nn.Module):
         parts = self.input(x).unflatten(2, (-1, self.size)).transpose(1, 2)  # (R, H + 2 G, T, D/H)
         query, key, value = parts.split([self.heads, self.groups, self.groups], dim=1)
         if self.query_norm and self.key_norm:
-            query, key = self.query_norm(wide(query)), self.key_norm(wide(key))
-        query, key = (scope.scheme.turn(part, scope.positions).to(value.dtype) for part in (query, key))
+            query, key = self.query_norm(query), self.key_norm(key)
+        query, key = (scope.scheme.turn(part, scope.positions) for part in (query, key))
         keys, values = (own.longer(part, laid) for own, part in zip(cache, (key, value), strict=True))
         context = self.look(query, keys.words, values.words, visible(scope, keys.count, query))
         return self.output(context.transpose(1, 2).flatten(2)), (keys, values)
@@ -103,8 +102,7 @@ def by_steps(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dro
         bias = unseen(mask, scores.dtype) if mask.dtype == torch.bool else mask.to(scores.dtype).clamp(min=NEVER)
         scores = scores + bias
     weights = dropout(softmax(scores))
-    weights = weights.reshape(rows, groups, -1, weights.shape[-1]).to(value.dtype)
-    return (weights @ value).view(rows, heads, length, size)
+    return (weights.reshape(rows, groups, -1, weights.shape[-1]) @ value).view(rows, heads, length, size)
 
 
 def visible(scope: Scope, count: int, query: Tensor) -> Tensor | None:  # N, (R, H, T, D) -> (1 or B, 1 or H, T, N)

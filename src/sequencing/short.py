@@ -1,8 +1,7 @@
-"""Matrix products in bfloat16 or in integers of 8 bits, for a model that only answers. Sums between are in float32.
+"""Matrix products in bfloat16 or in integers of 8 bits, for a model that only answers. All between stays in float32.
 
-What a map in bfloat16 says for another product alone stays in bfloat16: queries, keys and values, which so are half as
-large to remember, and what is within a feed-forward layer. Logits do not, as bfloat16 has not digits enough to tell
-hypotheses apart.
+What goes from one map in bfloat16 to another alone does not. Logits do: they are sums in float32, as bfloat16 has not
+digits enough to tell hypotheses apart.
 """
 
 from __future__ import annotations
