@@ -88,7 +88,7 @@ PEERS = [
     Row("Hugging Face", 1, batch=128),
     *(Row("JoeyNMT", beam, batch=size) for beam, size in ((5, 32), (5, 128), (1, 128))),
 ]
-COUNTS = ((1, 100), (32, 1000), (160, 1000))  # sentences at once, and of the test
+COUNTS = ((1, 1, 100), (1, 32, 1000), (1, 160, 1000), (5, 1, 100))  # a beam, sentences at once, and of the test
 WAYS = {  # processes, threads: two threads may be slower than one, and than two processes
     "NumPy": ((1, 2), (1, 1), (2, 2)),
     "PyTorch": ((1, 2), (2, 2)),
@@ -96,8 +96,8 @@ WAYS = {  # processes, threads: two threads may be slower than one, and than two
     "Hugging Face": ((1, 2),),
 }
 SIZES = [
-    Row(who, 1, batch=batch, sentences=count, processes=processes, threads=threads)
-    for batch, count in COUNTS
+    Row(who, beam, batch=batch, sentences=count, processes=processes, threads=threads)
+    for beam, batch, count in COUNTS
     for who, ways in WAYS.items()
     for processes, threads in ways
 ]

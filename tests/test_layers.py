@@ -31,16 +31,20 @@ def test_linear_and_look_up() -> None:
     same(table(torch.tensor(ids)).detach(), table.weight.detach().numpy()[ids], 0)
 
 
-@pytest.mark.parametrize("rows", range(1, 9))
-@pytest.mark.parametrize("shape", [(31, 17), (17, 31), (2, 1)])
+@pytest.mark.parametrize("rows", [*range(1, 9), 12, 13])
+@pytest.mark.parametrize("shape", [(31, 17), (101, 17), (17, 31), (2, 1)])
 def test_few_rows_and_many(rows: int, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few rows are multiplied one by one, of large matrices fewer: whichever, the product is the same."""
+    """Few rows are multiplied one by one, a few more by some columns at a time: whichever, the product is the same."""
     weight, bias, x = normal(*shape), normal(shape[0]), normal(rows, 1, shape[1])
-    for large in (0, 1 << 22):
-        monkeypatch.setattr(ground, "LARGE", large)
-        linear = ground.Linear(weight=weight, bias=bias)
+    linear, parts = ground.Linear(weight=weight, bias=bias), []
+    multiply = np.matmul
+    monkeypatch.setattr(np, "matmul", lambda *given, **named: parts.append(1) or multiply(*given, **named))
+    for near, part in ((0, 10**6), (1 << 20, 10**6), (1 << 20, 7000)):
+        monkeypatch.setattr(ground, "NEAR", near)
+        monkeypatch.setattr(ground, "PART", part)
         for way in (x, x[:, 0], x[None, :, 0]):
             same(linear(way), way @ weight.T + bias)
+    assert bool(parts) == (shape == (101, 17) and 3 < rows < 13)
 
 
 @pytest.mark.parametrize("rows", [1, ground.STRIP - 1, ground.STRIP, 2 * ground.STRIP + 3])

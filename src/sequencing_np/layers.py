@@ -13,8 +13,10 @@ import numpy as np
 
 from sequencing_np.config import require
 
-FEW = 5  # rows that BLAS multiplies sooner one by one than together, for which it first copies the matrix
-LARGE = 1 << 22  # numbers of a matrix that is read from memory for each row: then it pays for half as many
+ALONE = 3  # rows that BLAS multiplies sooner one by one than together, for which it first copies the matrix
+NEAR = 1 << 20  # numbers of a matrix that is not read from memory for each of them
+FEW = 12  # rows to which a product is worth being made in parts for which it copies nothing
+PART = 10**6  # multiplications of such a part: OpenBLAS's bound for the kernels of small matrices that AVX-512 has
 STRIP = 16  # rows of a matrix that are turned at once: as many floats as a line of the cache has
 
 
@@ -36,20 +38,30 @@ class Linear:
         fits = bias is None or bias.shape == weight.shape[:1]
         require(fits, f"a bias of another shape than the {len(weight)} rows of its matrix")
         self.weight, self.bias = turned(weight), bias
-        self.few = FEW if weight.size <= LARGE else FEW // 2
 
     def rows(self, ids: np.ndarray) -> Linear:  # (C,)
         """The map to some of its outputs."""
         return Linear(weight=self.weight.take(ids, axis=1).T, bias=None if self.bias is None else self.bias[ids])
 
     def __call__(self, x: np.ndarray) -> np.ndarray:  # (..., in) -> (..., out)
-        width = x.shape[-1]
-        few = x.size <= self.few * width
-        rows = x.reshape(-1, 1, width) if few else x.reshape(-1, width)  # few are multiplied one by one
-        product = rows @ self.weight
+        product = times(x.reshape(-1, x.shape[-1]), self.weight)
         if self.bias is not None:
             product += self.bias
         return product.reshape(*x.shape[:-1], -1)
+
+
+def times(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:  # (N, I), (I, O) -> (N, O)
+    """x W, one row, some columns or all at once: what is fastest for so many rows."""
+    rows, outputs = len(x), matrix.shape[1]
+    if rows == 1 or (rows <= ALONE and matrix.size <= NEAR):
+        return (x[:, None] @ matrix)[:, 0]
+    part = PART // max(x.size, 1) // STRIP * STRIP
+    if rows > FEW or not STRIP < part < outputs:
+        return x @ matrix
+    product = np.empty((rows, outputs), dtype=np.result_type(x, matrix))
+    for begin in range(0, outputs, part):
+        np.matmul(x, matrix[:, begin : begin + part], out=product[:, begin : begin + part])
+    return product
 
 
 def key_map(size: int, weights: dict[str, np.ndarray] | None) -> Linear | None:
