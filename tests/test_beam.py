@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sequencing_np.beam import WORTH, BeamFeedBack
+from sequencing_np.beam import BeamFeedBack
+from sequencing_np.beam_rows import WORTH, BeamRows
 from sequencing_np.decode import dynamic_decode
 from sequencing_np.errors import SearchError
 from sequencing_np.feedback import Hypothesis, SampleFeedBack
 from sequencing_np.limits import Limits
 from sequencing_np.ranking import LENGTH_PENALTIES, Ranking
-from table_decoder import SPECIAL, Table, TableDecoder, random_table
+from sequencing_np.state import Memory, by_row, by_sentence
+from table_decoder import ARRAYS, SPECIAL, Table, TableDecoder, random_table
 
 FLOORS = ["numpy", "torch"]
 FORMULAS = {"none": lambda n, a: 1.0, "average": lambda n, a: n**a, "gnmt": lambda n, a: ((5 + n) / 6) ** a}
@@ -229,6 +231,33 @@ def test_a_place_that_is_empty_has_no_row(floor: str) -> None:
     together = np.array(decoder.asked)
     assert (alone <= together).all() and (together <= WORTH * alone).all()
     assert (together % 5).any(), "all had the same number"
+
+
+@given(counts=st.lists(st.integers(1, 4), min_size=1, max_size=5), width=st.integers(4, 5))
+def test_rows_and_places(counts: list[int], width: int) -> None:
+    """Against loops: a row for each place that is alive, or for all; what has none is filled, or never looked at."""
+    alive = np.arange(width) < np.array(counts)[:, None]
+    rows = BeamRows.of(alive)
+    whole = sum(counts) * WORTH > alive.size
+    owners = [
+        (sentence, place) for sentence in range(len(counts)) for place in range(width if whole else counts[sentence])
+    ]
+    assert rows.sentences().tolist() == [sentence for sentence, _ in owners]
+    at = rows.at(np.tile(np.arange(width), (len(counts), 1)))
+    assert [at[owner] for owner in owners] == list(range(len(owners)))
+    grid = rows.grid(np.array([[row, 10 + row] for row in range(len(owners))]), -1)
+    wanted = [[owners.index((s, p)) if (s, p) in owners else -1 for p in range(width)] for s in range(len(counts))]
+    assert grid.reshape(len(counts), width, 2)[..., 0].tolist() == wanted
+    beams = rows.beams(ARRAYS["numpy"])
+    assert bool(beams) != whole
+    memory = Memory(*[np.zeros((len(counts), 1))] * 5, beams=beams)
+    said = np.arange(len(owners) * 6).reshape(-1, 2, 3)
+    laid = by_sentence(said, memory)
+    assert laid.shape == (len(counts), width * 2, 3)
+    for row, (sentence, place) in enumerate(owners):
+        same = laid[sentence, 2 * place : 2 * place + 2]
+        assert (same == said[row]).all()
+    assert (by_row(laid, memory, 2) == said).all()
 
 
 @pytest.mark.parametrize("floor", FLOORS)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sequencing_np.arrays import Arrays, along
+from sequencing_np.beam_rows import BeamRows
 from sequencing_np.errors import SearchError
 from sequencing_np.feedback import Hypothesis, Turn
 from sequencing_np.limits import Limits
@@ -19,9 +20,7 @@ from sequencing_np.picking import banned_ids, banned_rows
 from sequencing_np.ranking import Ranking
 from sequencing_np.rules import Rules, check_rules
 from sequencing_np.special import Special
-from sequencing_np.state import Beams, Memory, Output
-
-WORTH = 1.1  # so many times fewer rows are worth that their queries are brought to their places and back
+from sequencing_np.state import Memory, Output
 
 
 class Step(NamedTuple):
@@ -103,7 +102,7 @@ class BeamFeedBack:
         self.steps: list[Step] = []
         self.live = np.arange(count)  # (A,) sentences still in the batch
         self.scores = np.zeros((count, 1))  # (A, W) log-probability of each hypothesis; -inf: the place is empty
-        self.filled = np.arange(count)  # (R,) which of the A W have a row: all, or those that are not empty
+        self.rows = BeamRows(np.arange(count), count, 1)  # which of the A W have a row
         self.places = np.full(count, max(self.n_best, round(self.patience * self.size)))  # (A,) still wanted
         self.paid = np.zeros(self.mask.shape)  # (R, S) attention that the source had from each hypothesis
 
@@ -114,7 +113,7 @@ class BeamFeedBack:
             self.paid = self.paid + weights
         found, broken = self.candidates(output.logits[:, -1])
         chosen = found.taken(self.order(found))
-        parents = self.rows(chosen.beams)
+        parents = self.rows.at(chosen.beams)
         wanted = self.room(chosen) & np.isfinite(chosen.totals) & ~broken[:, None]
         ends = wanted & (chosen.ids == self.special.eos)
         cut = wanted & ~ends & (step + 1 >= self.limit[self.live])[:, None]
@@ -146,27 +145,13 @@ class BeamFeedBack:
         """The continuations of every row as those of its sentence; which sentences the model broke."""
         sentences, width = self.scores.shape
         beams = np.repeat(np.arange(width), ids.shape[1])[None].repeat(sentences, axis=0)
-        found = Candidates(self.grid(totals, -np.inf), self.grid(ids, 0), beams, self.grid(log_probs, -np.inf))
-        any_broken: np.ndarray = np.any(self.grid(broken, False), axis=1)
-        return found, any_broken
-
-    def grid(self, parts: np.ndarray, nothing: Any) -> np.ndarray:  # (R, k) -> (A, W k)
-        """What there is of each row beside that of its sentence's others, and `nothing` where a place has no row."""
-        sentences, width = self.scores.shape
-        if len(parts) < sentences * width:
-            whole = np.full((sentences * width, parts.shape[1]), nothing, dtype=parts.dtype)
-            whole[self.filled] = parts
-            parts = whole
-        return parts.reshape(sentences, -1)
-
-    def rows(self, beams: np.ndarray) -> np.ndarray:  # (A, C) -> (A, C)
-        """The rows of each sentence's hypotheses; of an empty place any."""
-        places = beams + np.arange(len(beams))[:, None] * self.scores.shape[1]
-        return np.minimum(np.searchsorted(self.filled, places), len(self.filled) - 1)
+        grid = self.rows.grid
+        any_broken: np.ndarray = np.any(grid(broken, False), axis=1)
+        return Candidates(grid(totals, -np.inf), grid(ids, 0), beams, grid(log_probs, -np.inf)), any_broken
 
     def row_scores(self) -> np.ndarray:  # -> (R, 1)
         """The log-probability of each row."""
-        return self.scores.reshape(-1, 1)[self.filled]
+        return self.scores.reshape(-1, 1)[self.rows.filled]
 
     def room(self, chosen: Candidates) -> np.ndarray:  # (A, K) -> (A, K) bool
         """For which of the chosen there still is a place."""
@@ -218,7 +203,7 @@ class BeamFeedBack:
         """By what hypotheses of one length are compared."""
         if not self.ranking.coverage:
             return found.totals
-        covered = self.grid(self.covered()[:, None], 0)
+        covered = self.rows.grid(self.covered()[:, None], 0)
         penalty = self.ranking.penalty(np.array(len(self.steps) + 1.0))
         return found.totals + penalty * np.take_along_axis(covered, found.beams, axis=1)
 
@@ -227,7 +212,7 @@ class BeamFeedBack:
 
     def dealt(self, found: Candidates, order: np.ndarray) -> np.ndarray:  # (A, C), (A, C) -> (A, C)
         """The same order, dealt out in turn to those that have said most of what must be said, less, and nothing."""
-        dealt, parents = [], self.rows(found.beams)
+        dealt, parents = [], self.rows.at(found.beams)
         for place, sentence in enumerate(self.live.tolist()):
             rules, seen = self.rules[sentence], dict[int, int]()
             turns = []
@@ -243,7 +228,7 @@ class BeamFeedBack:
         return np.take_along_axis(order, np.array(dealt), axis=1)
 
     def row_sentences(self) -> np.ndarray:  # -> (R,)
-        return self.live[self.filled // self.scores.shape[1]]
+        return self.live[self.rows.sentences()]
 
     def row_rules(self) -> list[Rules]:  # -> (R)
         return [self.rules[sentence] for sentence in self.row_sentences().tolist()] if self.rules else []
@@ -292,10 +277,10 @@ class BeamFeedBack:
         width = int(alive.sum(axis=1).max())
         order = np.argsort(~alive, axis=1, kind="stable")[:, :width]  # the living first, best first
         totals, alive = along(totals, order), along(alive, order)
-        self.scores, beams = np.where(alive, totals, -np.inf), self.share(alive)
+        self.scores, self.rows = np.where(alive, totals, -np.inf), BeamRows.of(alive)
         last = self.steps[-1]
         take = [along(part[stay], order) for part in (last.tokens, last.parents, last.log_probs)]
-        tokens, parents, alone = (part.reshape(-1)[self.filled] for part in take)
+        tokens, parents, alone = (part.reshape(-1)[self.rows.filled] for part in take)
         self.steps[-1] = Step(tokens, parents, alone, last.alignment)
         all_stay = len(stay) == len(self.live)
         self.live, self.places = old[stay], self.places[stay]
@@ -305,16 +290,8 @@ class BeamFeedBack:
             rows = zip(self.row_rules(), parents.tolist(), tokens.tolist(), strict=True)
             self.states = [rules.next(self.states[parent], token) for rules, parent, token in rows]
         native = self.arrays.native
-        return Turn(native(tokens[:, None]), native(parents), None if all_stay else native(stay), beams)
-
-    def share(self, alive: np.ndarray) -> Beams | tuple[()]:  # (A, W) bool, each row true first
-        """Which places have a row from now on: those that are not empty, where that saves more than it costs."""
-        whole, each = np.arange(alive.size), alive.sum(axis=1, keepdims=True)
-        self.filled = np.flatnonzero(alive) if each.sum() * WORTH <= alive.size else whole
-        if len(self.filled) == alive.size:
-            return ()
-        rows = np.cumsum(each)[:, None] - each + np.minimum(np.arange(alive.shape[1]), each - 1)
-        return Beams(self.arrays.native(rows.reshape(-1)), self.arrays.native(self.filled))
+        sentences = None if all_stay else native(stay)
+        return Turn(native(tokens[:, None]), native(parents), sentences, self.rows.beams(self.arrays))
 
     def decided(self) -> list[list[int]]:
         """The tokens of each sentence with which every answer that can still be its best begins."""
