@@ -38,6 +38,8 @@ def test_few_rows_and_many(rows: int, shape: tuple[int, int], monkeypatch: pytes
     weight, bias, x = normal(*shape), normal(shape[0]), normal(rows, 1, shape[1])
     linear, parts = ground.Linear(weight=weight, bias=bias), []
     multiply = np.matmul
+    monkeypatch.setattr(ground, "FEW", 12)
+    monkeypatch.setattr(ground, "ALONE", 3)
     monkeypatch.setattr(np, "matmul", lambda *given, **named: parts.append(1) or multiply(*given, **named))
     for near, part in ((0, 10**6), (1 << 20, 10**6), (1 << 20, 7000)):
         monkeypatch.setattr(ground, "NEAR", near)

@@ -13,10 +13,18 @@ import numpy as np
 
 from sequencing_np.config import require
 
-ALONE = 3  # rows that BLAS multiplies sooner one by one than together, for which it first copies the matrix
+
+def has_avx512() -> bool:
+    """Whether NumPy found AVX-512 here, for which OpenBLAS has kernels of small matrices."""
+    found: Any = np.show_config(mode="dicts")
+    return any(name.startswith(("AVX512", "X86_V4")) for name in found.get("SIMD Extensions", {}).get("found", ()))
+
+
+WIDE = has_avx512()
+ALONE = 3 if WIDE else 5  # rows that BLAS multiplies sooner one by one than together, for which it copies the matrix
 NEAR = 1 << 20  # numbers of a matrix that is not read from memory for each of them
-FEW = 12  # rows to which a product is worth being made in parts for which it copies nothing
-PART = 10**6  # multiplications of such a part: OpenBLAS's bound for the kernels of small matrices that AVX-512 has
+FEW = 12 if WIDE else 0  # rows to which a product is worth being made in parts, for which nothing is copied
+PART = 10**6  # multiplications of such a part, OpenBLAS's bound
 STRIP = 16  # rows of a matrix that are turned at once: as many floats as a line of the cache has
 
 
