@@ -352,36 +352,25 @@ def test_select_commutes_with_step(index: int, floor: str) -> None:
     same(model.decoder.step(native(tokens[[0, 2, 3], 2:]), select(state, kept))[0], select(output, kept))
 
 
-@each_floor
-@each_architecture
-@pytest.mark.parametrize("steps", [1, 3])
-def test_a_memory_that_beams_share_is_one_of_their_own(index: int, floor: str, steps: int) -> None:
-    _, model, _, memory = case(index, floor)
-    native = model.arrays.native
-    tiled = native(np.repeat(np.arange(4), 3))
-    tokens = native(random_tokens(index, 12, steps))
-    state = model.decoder.start(memory)
-    shared = model.decoder.step(tokens, State(state.memory, select(state.cache, tiled)))
-    own = model.decoder.step(tokens, select(state, tiled))
-    same(shared[0], own[0])
-    same(shared[1].cache, own[1].cache)
+OWNERS = {  # whose each row is, the rows at the places of each sentence, and the place of each row
+    "as many": (np.repeat(np.arange(4), 3), ()),
+    "fewer": ([0, 0, 0, 1, 2, 2, 3], ([0, 1, 2, 3, 3, 3, 4, 5, 5, 6, 6, 6], [0, 1, 2, 3, 6, 7, 9])),
+}
 
 
 @each_floor
 @each_architecture
 @pytest.mark.parametrize("steps", [1, 3])
-def test_sentences_may_share_their_memory_among_different_numbers_of_rows(index: int, floor: str, steps: int) -> None:
-    """Of three, one, two and one; where a sentence has fewer than three its last row stands in."""
+@pytest.mark.parametrize("many", OWNERS)
+def test_a_memory_that_beams_share_is_one_of_their_own(index: int, floor: str, steps: int, many: str) -> None:
     _, model, _, memory = case(index, floor)
-    native = model.arrays.native
-    owners = native(np.array([0, 0, 0, 1, 2, 2, 3]))
-    beams = Beams(native(np.array([0, 1, 2, 3, 3, 3, 4, 5, 5, 6, 6, 6])), native(np.array([0, 1, 2, 3, 6, 7, 9])))
-    tokens = native(random_tokens(index, 7, steps))
+    owners, *beams = (model.arrays.native(np.array(each)) for each in (OWNERS[many][0], *OWNERS[many][1]))
+    tokens = model.arrays.native(random_tokens(index, len(owners), steps))
     state = model.decoder.start(memory)
-    shared = model.decoder.step(tokens, State(owning(state.memory, beams), select(state.cache, owners)))
-    own = model.decoder.step(tokens, select(state, owners))
-    same(shared[0], own[0])
-    same(shared[1].cache, own[1].cache)
+    shared = State(owning(state.memory, Beams(*beams) if beams else ()), select(state.cache, owners))
+    said, own = model.decoder.step(tokens, shared), model.decoder.step(tokens, select(state, owners))
+    same(said[0], own[0])
+    same(said[1].cache, own[1].cache)
 
 
 @each_floor

@@ -131,13 +131,12 @@ class BeamFeedBack:
         banned = self.banned(logits.shape[1])
         best = self.arrays.best(logits, min(self.reach(), logits.shape[1]), banned)
         ids, log_probs = best.ids, best.log_probs
-        before = self.row_scores()
         if self.steered:
             more, theirs = self.wanted(logits, ids, banned)
             ids, log_probs = np.concatenate([ids, more], axis=1), np.concatenate([log_probs, theirs], axis=1)
-        totals = before + log_probs
+        totals = self.row_scores() + log_probs
         nan = np.isnan(totals)
-        return self.laid_out(np.where(nan, -np.inf, totals), ids, log_probs, nan & np.isfinite(before))
+        return self.laid_out(np.where(nan, -np.inf, totals), ids, log_probs, nan)
 
     def laid_out(
         self, totals: np.ndarray, ids: np.ndarray, log_probs: np.ndarray, broken: np.ndarray
@@ -300,13 +299,12 @@ class BeamFeedBack:
     def beginnings(self) -> list[list[list[int]]]:
         """What is said of each sentence so far: the best finished hypothesis, and all open ones."""
         found = [[answers[0].tokens] if answers else [] for answers in self.finished]
-        sentences = self.row_sentences()
-        for row in np.flatnonzero(np.isfinite(self.row_scores())).tolist():
+        for row, sentence in enumerate(self.row_sentences().tolist()):
             tokens, at = [], row
             for step in reversed(self.steps):
                 tokens.append(int(step.tokens[at]))
                 at = int(step.parents[at])
-            found[sentences[row]].append(tokens[::-1])
+            found[sentence].append(tokens[::-1])
         return found
 
     def result(self) -> list[list[Hypothesis]]:

@@ -12,8 +12,6 @@ import numpy as np
 from sequencing_np.arrays import Arrays
 from sequencing_np.state import Beams
 
-WORTH = 1.1  # so many times fewer rows are worth that their queries are brought to their places and back
-
 
 class BeamRows(NamedTuple):
     """The R rows of A sentences with W places each."""
@@ -24,9 +22,8 @@ class BeamRows(NamedTuple):
 
     @staticmethod
     def of(alive: np.ndarray) -> BeamRows:  # (A, W) bool
-        """Rows for what is alive alone, where that saves more than it costs; else for every place."""
-        few = np.count_nonzero(alive) * WORTH <= alive.size
-        return BeamRows(np.flatnonzero(alive) if few else np.arange(alive.size), *alive.shape)
+        """A row for each place that is alive."""
+        return BeamRows(np.flatnonzero(alive), *alive.shape)
 
     def sentences(self) -> np.ndarray:  # -> (R,)
         """Whose each row is, of A."""

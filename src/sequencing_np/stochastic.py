@@ -60,10 +60,10 @@ class StochasticBeamFeedBack(BeamFeedBack):
         before = self.row_scores()
         self.ids, self.more = ids, self.drawn[:, None] + own
         self.children = mix(children[rows, ids])
-        alive = np.isfinite(own) & np.isfinite(before)
+        alive = np.isfinite(own)
         totals = np.full(ids.shape, -np.inf)
         totals[alive] = below(np.where(alive, self.more + noise[rows, ids], -np.inf), before)[alive]
-        return self.laid_out(totals, ids, said, np.isnan(said) & np.isfinite(before))
+        return self.laid_out(totals, ids, said, np.isnan(said))
 
     def room(self, chosen: Candidates) -> np.ndarray:  # (A, K) -> (A, K) bool
         """Answers that are finished compete on: a place is had by who has fewer than `size` better ones beside it."""
